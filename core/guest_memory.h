@@ -1,0 +1,133 @@
+// Guest RAM: host mappings with an explicit backing, and the record of what the host wrote to them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "core/address.h"
+#include "core/host_write_log.h"
+#include "core/ranges.h"
+#include "core/result.h"
+
+namespace stasis {
+
+// What the host keeps behind a region of guest RAM. It decides which dirty trackers and restore
+// policies can work on it, so it is data and never implied.
+enum class BackingKind : std::uint8_t {
+  kAnonymous,    // mmap(MAP_PRIVATE | MAP_ANONYMOUS): zero until written.
+  kMemfd,        // A shared memfd of this process: can be mapped twice.
+  kPrivateFile,  // MAP_PRIVATE of a file: reads come from the page cache, writes are copied.
+  kSharedFile,   // MAP_SHARED of a file: writes reach the file.
+};
+std::string_view name_of(BackingKind kind);
+
+enum class HugePages : std::uint8_t {
+  kNever,        // MADV_NOHUGEPAGE.
+  kTransparent,  // 2 MiB aligned mapping and MADV_HUGEPAGE; the host may still use small pages.
+  kHugetlb,      // MAP_HUGETLB: creation fails where the host has no free huge pages.
+};
+std::string_view name_of(HugePages huge_pages);
+
+// A borrowed file for kPrivateFile and kSharedFile. The descriptor must stay open only until
+// create() or overlay_file() returns; the mapping keeps the file alive.
+struct FileSource {
+  int fd = -1;
+  std::uint64_t offset = 0;  // Multiple of the host page size.
+};
+
+struct RegionSpec {
+  GpaRange range;  // Multiple of the page size, not empty.
+  BackingKind backing = BackingKind::kAnonymous;
+  HugePages huge_pages = HugePages::kTransparent;
+  FileSource file = {};  // Only for the file backings.
+};
+
+// One contiguous piece of guest RAM as it exists. Value; valid while the GuestMemory lives.
+struct MemoryRegion {
+  GpaRange range;
+  BackingKind backing = BackingKind::kAnonymous;
+  HugePages huge_pages = HugePages::kTransparent;
+  std::byte* host = nullptr;  // range.size bytes, page-aligned (2 MiB aligned for huge pages).
+  int memfd = -1;             // Borrowed; only for kMemfd.
+};
+
+// All RAM of one VM: disjoint regions in address order, holes between them allowed.
+//
+// Threads: regions never change after create(), so lookups are safe from any thread. The *bytes*
+// may be written by a running guest at any time; whoever needs a consistent view pauses the
+// Machine. replace_* calls need every vCPU out of the guest.
+class GuestMemory {
+ public:
+  // Page size in bytes, a power of two: the granularity of regions, trackers and extents (4096 or
+  // 16384). Errors: kInvalidArgument (empty, overlapping, unaligned, wrapping ranges; file backing
+  // without descriptor), kIo (the host refused the mapping; the message names the range).
+  static Result<std::unique_ptr<GuestMemory>> create(std::span<const RegionSpec> specs,
+                                                     std::uint64_t page_size_bytes);
+  ~GuestMemory();
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+  GuestMemory(GuestMemory&&) = delete;
+  GuestMemory& operator=(GuestMemory&&) = delete;
+
+  [[nodiscard]] std::span<const MemoryRegion> regions() const noexcept { return regions_; }
+  [[nodiscard]] std::uint64_t page_size_bytes() const noexcept { return page_size_bytes_; }
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }  // Without holes.
+  [[nodiscard]] GpaRanges ranges() const;
+
+  // The bytes of `range`, which must lie inside one region; else kOutOfRange. `range` may come from
+  // a hostile guest. Writing through writable_view() is NOT recorded as a host write: it is for the
+  // loader and the Restorer, which run before any tracker is armed, and for backends.
+  [[nodiscard]] Result<std::span<const std::byte>> view(GpaRange range) const;
+  [[nodiscard]] Result<std::span<std::byte>> writable_view(GpaRange range);
+
+  // Copies; a copy may cross from one region into an adjacent one. kOutOfRange if any byte is not
+  // RAM.
+  Result<void> read(Gpa gpa, std::span<std::byte> out) const;
+  // Copies and records the pages in host_writes(). All writes of devices and of the host to a VM
+  // that may be tracked go through here.
+  Result<void> write(Gpa gpa, std::span<const std::byte> bytes);
+
+  template <typename T>
+  requires std::is_trivially_copyable_v<T> Result<T> read_object(Gpa gpa)
+  const {
+    std::array<std::byte, sizeof(T)> bytes{};
+    STASIS_TRY(read(gpa, bytes));
+    T value;
+    std::memcpy(&value, bytes.data(), sizeof(T));
+    return value;
+  }
+  template <typename T>
+  requires std::is_trivially_copyable_v<T> Result<void> write_object(Gpa gpa, const T& value) {
+    return write(gpa, std::as_bytes(std::span(&value, 1)));
+  }
+
+  [[nodiscard]] HostWriteLog& host_writes() noexcept { return host_writes_; }
+
+  // Replaces the pages of `range` (inside one region, page multiple) by a private mapping of the
+  // file: reads see the file, writes are copied. The mechanism of lazy restore. The guest's view
+  // changes at once, so no vCPU may be in the guest. Needs a kAnonymous or kPrivateFile region.
+  Result<void> overlay_file(GpaRange range, FileSource file);
+  // Replaces the pages of `range` by fresh zero pages. Same preconditions; any backing but
+  // kSharedFile.
+  Result<void> replace_with_zero(GpaRange range);
+
+ private:
+  GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_size_bytes);
+  [[nodiscard]] const MemoryRegion* find(Gpa gpa) const noexcept;
+
+  // Constant after construction.
+  std::vector<MemoryRegion> regions_;
+  std::uint64_t page_size_bytes_;
+  std::uint64_t size_bytes_;
+  // Thread-safe.
+  HostWriteLog host_writes_;
+};
+
+}  // namespace stasis

@@ -1,0 +1,100 @@
+// The seam between "what a virtual machine is" and "who runs it".
+//
+// Interfaces without state: HypervisorBackend makes a Vm, a Vm makes Vcpus. What differs between
+// backends is data (Capabilities), never #ifdef or a downcast. What only some can do sits in a
+// second interface reached through an accessor that may answer nullptr (Vm::dirty_log).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "core/address.h"
+#include "core/capabilities.h"
+#include "core/guest_memory.h"
+#include "core/ranges.h"
+#include "core/result.h"
+#include "core/vcpu_exit.h"
+#include "core/vcpu_state.h"
+
+namespace stasis {
+
+enum class Access : std::uint8_t { kNone, kRead, kReadExecute, kReadWrite, kReadWriteExecute };
+
+// One virtual processor. Thread-affine: created, used and destroyed on one thread; request_exit()
+// is the exception.
+class Vcpu {
+ public:
+  virtual ~Vcpu() = default;
+
+  // Runs the guest until it needs something. An error is the hypervisor's (kBackend); what the
+  // guest does wrong is an ExitFailed.
+  virtual Result<VcpuExit> run() = 0;
+  // As run(), and returns ExitCanceled when `instructions` more have retired. kNotSupported without
+  // Capabilities::instruction_budget.
+  virtual Result<VcpuExit> run_for(std::uint64_t instructions) = 0;
+
+  // The answer to the ExitIoRead that the last run() returned (low width_bytes count).
+  virtual Result<void> complete_read(std::uint64_t value) = 0;
+
+  // The complete state at an instruction boundary. Completes an instruction whose device access was
+  // already delivered (and answered), without running any further one.
+  [[nodiscard]] virtual Result<VcpuState> save_state() = 0;
+  // Replaces the state. kMismatch, naming the part, if this host cannot hold it (a CPU feature, an
+  // MSR, the XSAVE size); the vCPU must then be destroyed.
+  virtual Result<void> load_state(const VcpuState& state) = 0;
+
+  // Any thread. The current or the next run() returns ExitCanceled, at an instruction boundary.
+  // Requests do not add up: several before one ExitCanceled count once.
+  virtual void request_exit() noexcept = 0;
+};
+
+// A hypervisor's own record of the pages that the *guest* wrote; host writes are not in it.
+// Every vCPU must be out of the guest for start(), collect() and stop().
+class DirtyLog {
+ public:
+  virtual ~DirtyLog() = default;
+  virtual Result<void> start() = 0;         // All mapped RAM, clean from now on.
+  virtual Result<GpaRanges> collect() = 0;  // Page multiples; re-arms what it returns.
+  virtual Result<void> stop() = 0;
+};
+
+// One virtual machine. Thread-compatible; create_vcpu() is called on the thread that will own the
+// vCPU.
+class Vm {
+ public:
+  virtual ~Vm() = default;
+
+  // Makes all regions of `memory` guest RAM. `memory` must outlive the Vm. Once, before any vCPU
+  // runs. A backend may finish the registration in the background as long as no guest can tell.
+  virtual Result<void> map(GuestMemory& memory, Access access) = 0;
+
+  // Changes the guest's permission on page-multiple ranges of RAM, in one batch. Only the guest is
+  // affected, never the host. kNotSupported without Capabilities::write_protection. Any thread may
+  // give permission back while other vCPUs run; taking it away needs every vCPU out of the guest.
+  virtual Result<void> protect(std::span<const GpaRange> ranges, Access access) = 0;
+
+  // Index 0 .. Capabilities::vcpus_max - 1, each once.
+  virtual Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) = 0;
+
+  // nullptr without Capabilities::dirty_page_tracking. Owned by the Vm.
+  virtual DirtyLog* dirty_log() = 0;
+};
+
+// What the backend may assume about the VM. Value.
+struct VmConfig {
+  std::uint32_t vcpus = 1;
+};
+
+// A way to run VMs on this host. Immutable after creation, shareable between threads.
+class HypervisorBackend {
+ public:
+  virtual ~HypervisorBackend() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;  // As on the command line.
+  [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
+  // kInvalidArgument naming both limits when config.vcpus is 0 or above the design's or the host's.
+  virtual Result<std::unique_ptr<Vm>> create_vm(const VmConfig& config) = 0;
+};
+
+}  // namespace stasis

@@ -1,0 +1,131 @@
+// What a snapshot says about itself, as validated values. The bytes are schemas/manifest.capnp, the
+// prose is docs/snapshot-format.md.
+//
+// A snapshot is a directory: `manifest.capnp` (header, then manifest; its rename is the commit
+// point), `index.capnp` (the chunk table) and `memory` (the payload). The manifest holds the
+// checksum of the index, the index the checksum of every chunk, so ContentRoot covers every byte.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/address.h"
+#include "core/capabilities.h"
+#include "core/guest_memory.h"
+#include "core/machine.h"
+#include "core/vcpu_state.h"
+
+namespace stasis::snapshot {
+
+// Bumped only for a change that an older reader would misread.
+inline constexpr std::uint32_t kFormatVersion = 1;
+
+// 128 random bits; printed as 32 hexadecimal digits.
+struct SnapshotId {
+  std::array<std::uint8_t, 16> bytes = {};
+  friend auto operator<=>(const SnapshotId&, const SnapshotId&) = default;
+};
+std::string to_string(const SnapshotId& id);
+
+// XXH3-128 of the manifest message. Detects accidents, not attackers.
+struct ContentRoot {
+  std::uint64_t low = 0, high = 0;
+  friend bool operator==(const ContentRoot&, const ContentRoot&) = default;
+};
+std::string to_string(const ContentRoot& root);
+
+// The numbers of all enumerations below are written to files.
+enum class Layout : std::uint8_t {
+  kMappable = 1,  // Raw, sparse, in address order: file offset = offset in guest RAM without holes,
+                  // rounded so that every region starts at a multiple of 64 KiB.
+  kPacked =
+      2,  // Only stored pages, back to back (raw extents start at a multiple of the page size).
+};
+std::string_view name_of(Layout layout);
+
+enum class Codec : std::uint8_t { kNone = 1, kLz4 = 2 };
+std::string_view name_of(Codec codec);
+
+enum class ExtentKind : std::uint8_t {
+  kZero = 1,       // All bytes are zero, nothing is stored.
+  kRaw = 2,        // Stored as is, contiguous in `memory` from file_offset on.
+  kLz4 = 3,        // Stored as chunks, each an LZ4 block, or raw where that is not smaller.
+  kInherited = 4,  // As in the parent. Never in a full snapshot.
+};
+std::string_view name_of(ExtentKind kind);
+
+// A run of pages stored in one way. Extents are in address order and cover every byte of every
+// region exactly once: a hole is an error, never a guess.
+struct Extent {
+  GpaRange range;  // Whole pages, inside one region.
+  ExtentKind kind = ExtentKind::kZero;
+  std::uint64_t file_offset = 0;  // kRaw: of the first byte in `memory`; multiple of the page size.
+  std::uint32_t first_chunk = 0;  // kRaw, kLz4: index of its first chunk.
+  friend bool operator==(const Extent&, const Extent&) = default;
+};
+
+// One entry of the chunk table. Chunk i of an extent covers
+// [range.begin + i * chunk_bytes, + chunk_bytes), cut at the extent's end.
+struct Chunk {
+  std::uint64_t file_offset = 0;
+  std::uint32_t stored_bytes = 0;  // == raw length of the chunk: stored raw, also in a kLz4 extent.
+  std::uint64_t checksum = 0;      // XXH3-64 of the *raw* bytes, seeded with the chunk's Gpa.
+  friend bool operator==(const Chunk&, const Chunk&) = default;
+};
+
+struct ParentLink {
+  SnapshotId id;
+  ContentRoot root;
+  std::string
+      path;  // As seen from this snapshot's directory, e.g. "../warm". A hint: id and root decide.
+  friend bool operator==(const ParentLink&, const ParentLink&) = default;
+};
+
+struct ManifestRegion {
+  GpaRange range;
+  BackingKind backing = BackingKind::kAnonymous;  // As it was; a policy may choose another.
+  HugePages huge_pages = HugePages::kTransparent;
+  friend bool operator==(const ManifestRegion&, const ManifestRegion&) = default;
+};
+
+// Free text for people and tools ("guest": "kvstore"); never changes the meaning of a snapshot.
+struct Label {
+  std::string key, value;
+  friend bool operator==(const Label&, const Label&) = default;
+};
+
+// Value. One that came from decode_manifest() has passed every rule of schemas/manifest.capnp.
+struct Manifest {
+  std::uint32_t format_version = kFormatVersion;
+  SnapshotId id;
+  std::optional<ParentLink> parent;  // Nothing: a full snapshot.
+  std::string creator;               // "stasis 0.1.0 (commit, build type)".
+  std::int64_t created_ns = 0;       // Unix time.
+  Architecture architecture = Architecture::kX86_64;
+  BackendKind backend = BackendKind::kKvm;
+  ClockPolicy clock_policy = ClockPolicy::kHostCounter;
+  std::vector<std::string> cpu_features;  // Needed to run: sorted names as in Capabilities.
+
+  std::uint32_t page_size_bytes = 4096;
+  std::uint32_t chunk_bytes = 64U << 10U;  // Power of two, page size .. 2 MiB.
+  Layout layout = Layout::kMappable;
+  Codec codec = Codec::kNone;
+  std::vector<ManifestRegion> regions;  // In address order, disjoint.
+  std::vector<Extent> extents;
+
+  std::uint64_t payload_bytes = 0;                   // Size of `memory`.
+  std::uint32_t chunk_count = 0;                     // Entries of `index.capnp`.
+  std::uint64_t index_bytes = 0;                     // Size of `index.capnp`.
+  std::array<std::uint64_t, 2> index_checksum = {};  // XXH3-128 of its bytes: low, high.
+
+  MachineState machine;
+  std::vector<Label> labels;
+  friend bool operator==(const Manifest&, const Manifest&) = default;
+};
+
+}  // namespace stasis::snapshot
