@@ -1,0 +1,117 @@
+// What a Session is asked for and what it answers: plain values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/device.h"
+#include "core/guest_memory.h"
+#include "core/machine.h"
+#include "snapshot/manifest.h"
+
+namespace stasis::session {
+
+// The limits of the design, for refusals that name them.
+inline constexpr std::uint64_t kMemoryBytesMin = std::uint64_t{2} << 20U;
+inline constexpr std::uint64_t kMemoryBytesMax = std::uint64_t{1} << 40U;
+
+// Receives console output as the guest writes it, on a vCPU's thread. May be empty.
+using ConsoleSink = std::function<void(std::string_view text)>;
+
+// A guest to be started. Value.
+struct LaunchOptions {
+  // A name in `guest_directories`, the path of an ELF file (anything with a '/'), or "toy:NAME" for
+  // a program of the mock backend (session/toy_guests.h).
+  std::string guest;
+  std::vector<std::string> guest_directories = {};  // Empty: default_guest_directories().
+  std::vector<std::string> arguments = {};
+  std::uint64_t memory_bytes = std::uint64_t{256} << 20U;
+  std::uint32_t vcpus = 1;
+  BackingKind backing = BackingKind::kAnonymous;
+  HugePages huge_pages = HugePages::kTransparent;
+  std::vector<int> host_cpus = {};  // See MachineConfig.
+  ConsoleSink console = {};
+};
+
+// Whether stored bytes are checked against their checksums before the guest can see them.
+enum class Verify : std::uint8_t { kOff, kOn };
+
+// A snapshot to be restored. Value.
+struct RestoreOptions {
+  std::string policy = "lazy";  // A name of snapshot/policies.
+  std::uint32_t threads = 1;    // Of the policy's eager part.
+  Verify verify = Verify::kOn;  // The manifest and the index are always checked.
+  HugePages huge_pages = HugePages::kTransparent;
+  // A tracker (snapshot/trackers) to arm before the guest runs: makes save(kDiff) possible. Empty:
+  // none, and the guest starts a little earlier.
+  std::string tracker = {};
+  StartMode start = StartMode::kRunning;
+  // Put into the mailbox before the guest runs, so that it finds it without waiting: the answer is
+  // fetched by take_response(). Needs a snapshot that was saved at kReady.
+  std::optional<std::vector<std::byte>> first_request = {};
+  std::optional<MonotonicNs> spawned_at = {};  // The caller's clock, for Milestone::kSpawn.
+  std::optional<MonotonicNs> begin_at = {};    // For Milestone::kBegin; nothing: now.
+  std::vector<int> host_cpus = {};
+  ConsoleSink console = {};
+};
+
+enum class SaveKind : std::uint8_t {
+  kFull,
+  kDiff,  // Only what changed since the snapshot that this session was restored from or last saved.
+};
+
+// How a snapshot is written. Value.
+struct SaveOptions {
+  SaveKind kind = SaveKind::kFull;
+  snapshot::Layout layout = snapshot::Layout::kMappable;
+  snapshot::Codec codec = snapshot::Codec::kNone;
+  std::uint32_t chunk_bytes = 64U << 10U;
+  std::uint32_t threads = 1;
+  bool replace_existing = false;  // Otherwise kAlreadyExists.
+  bool sync = true;               // false: visible atomically, but not durable; for experiments.
+  std::vector<snapshot::Label> labels = {};
+  // Arm this tracker after the save, so that a kDiff on this snapshot can follow. Empty: none.
+  std::string then_track = {};
+  std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = {};
+};
+
+// What a save did. Value.
+struct SaveReport {
+  snapshot::SnapshotId id;
+  std::uint64_t memory_bytes = 0;   // Of the guest.
+  std::uint64_t dirty_bytes = 0;    // Considered for writing: all of them in a full snapshot.
+  std::uint64_t zero_bytes = 0;     // Found to be zero, not stored.
+  std::uint64_t written_bytes = 0;  // All files of the snapshot.
+  std::int64_t paused_ns = 0;       // How long the guest could not run because of the save.
+  std::int64_t collect_ns = 0;      // Finding the dirty pages.
+  std::int64_t write_ns = 0;        // Until published.
+};
+
+// An answer of the guest. Value.
+struct Response {
+  std::vector<std::byte> bytes;
+  MonotonicNs requested_at = 0;
+  MonotonicNs responded_at = 0;  // When the host saw the doorbell.
+};
+
+// Totals for run records. Value.
+struct SessionCounters {
+  Machine::Counters machine;
+  std::uint64_t requests = 0;
+  std::uint64_t minor_faults = 0;  // Of this process since the session began.
+  std::uint64_t major_faults = 0;
+  std::uint64_t read_bytes = 0;  // From snapshot files by the restore's eager part.
+  std::int64_t user_cpu_ns = 0;
+  std::int64_t system_cpu_ns = 0;
+};
+
+std::string_view name_of(SaveKind kind);
+
+}  // namespace stasis::session

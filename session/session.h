@@ -1,0 +1,88 @@
+// Session: one guest on one backend, from launch or restore to its end. Composes backend, guest
+// loader, doorbell, Machine and snapshots, so that the command line and the experiments say what
+// they want and never how it is wired.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "core/hypervisor.h"
+#include "core/machine.h"
+#include "core/milestones.h"
+#include "core/result.h"
+#include "session/options.h"
+
+namespace stasis::session {
+
+// Where a guest stands, as far as its owner has looked.
+enum class GuestPhase : std::uint8_t {
+  kStarting,  // Not ready yet.
+  kReady,     // Warm, held at its ready doorbell or waiting for a request.
+  kExited,    // exit_code() has a value.
+};
+
+// Threads: all calls from one owner thread. Destroying it stops the guest; it cannot hang.
+//
+// A guest that fails (unhandled exception, failed self-check, shutdown) makes the waiting call
+// return kGuestFault with the guest's own message; a host failure kBackend. After an error other
+// than kTimeout and the refusals of save() (kAlreadyExists, kInvalidArgument, kIo) destroy it.
+class Session {
+ public:
+  // Loads the guest and starts it. `backend` must outlive the session. Errors name the guest's
+  // file, or the option and the limits that it exceeds.
+  static Result<std::unique_ptr<Session>> launch(HypervisorBackend& backend,
+                                                 const LaunchOptions& options);
+  // Restores a snapshot wholly, or fails and leaves nothing behind. Every byte that the policy
+  // reads before the guest runs is validated first.
+  static Result<std::unique_ptr<Session>> restore(HypervisorBackend& backend,
+                                                  const std::string& snapshot_path,
+                                                  const RestoreOptions& options);
+  virtual ~Session() = default;
+
+  // Waits until the guest is warm. Returns at once when a restored guest was saved warm. The guest
+  // is then held, so that the state saved is the same whenever it is saved. kGuestFault if it
+  // exits first.
+  virtual Result<void> wait_ready(std::chrono::nanoseconds timeout) = 0;
+  // Delivers `bytes` and waits for the answer. kInvalidArgument, naming both sizes, if they do not
+  // fit into the mailbox.
+  virtual Result<Response> request(std::span<const std::byte> bytes,
+                                   std::chrono::nanoseconds timeout) = 0;
+  // The answer to RestoreOptions::first_request.
+  virtual Result<Response> take_response(std::chrono::nanoseconds timeout) = 0;
+  // Runs the guest until it exits, and returns its exit code.
+  virtual Result<std::uint64_t> wait_exit(std::chrono::nanoseconds timeout) = 0;
+  // Runs the guest until its next checkpoint doorbell; returns the checkpoint's number.
+  virtual Result<std::uint64_t> wait_checkpoint(std::chrono::nanoseconds timeout) = 0;
+
+  virtual Result<void> pause(std::chrono::nanoseconds timeout) = 0;
+  virtual Result<void> resume() = 0;
+
+  // Writes a snapshot of the guest as it is now; pauses it if it runs, and leaves it paused or
+  // running as it was. The directory appears wholly or not at all. kInvalidArgument for a kDiff
+  // without a parent.
+  virtual Result<SaveReport> save(const std::string& path, const SaveOptions& options) = 0;
+  // Arms a tracker now, against the snapshot this session was restored from or last saved.
+  virtual Result<void> track(const std::string& tracker) = 0;
+
+  [[nodiscard]] virtual GuestPhase phase() const = 0;
+  [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
+  // All console output since the start (of this session), at most kConsoleBytesMax: the oldest is
+  // dropped. Thread-safe.
+  [[nodiscard]] virtual std::string console() const = 0;
+  static constexpr std::size_t kConsoleBytesMax = std::size_t{1} << 20U;
+
+  // kFirstInstruction is the guest's own time-stamp counter, converted (session/tsc_clock.h);
+  // absent where the guest or the backend has none.
+  [[nodiscard]] virtual const MilestoneLog& milestones() const = 0;
+  // By how much kFirstInstruction may be wrong.
+  [[nodiscard]] virtual std::int64_t first_instruction_error_ns() const = 0;
+  [[nodiscard]] virtual Result<SessionCounters> counters() = 0;
+
+  [[nodiscard]] virtual Machine& machine() = 0;  // For experiments and tests.
+};
+
+}  // namespace stasis::session
