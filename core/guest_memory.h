@@ -54,8 +54,10 @@ struct MemoryRegion {
   GpaRange range;
   BackingKind backing = BackingKind::kAnonymous;
   HugePages huge_pages = HugePages::kTransparent;
-  std::byte* host = nullptr;  // range.size bytes, page-aligned (2 MiB aligned for huge pages).
-  int memfd = -1;             // Borrowed; only for kMemfd.
+  // range.size bytes. Page-aligned, and unless huge_pages is kNever congruent to range.begin modulo
+  // 2 MiB, so that the hypervisor can map a huge host page as a huge guest page.
+  std::byte* host = nullptr;
+  int memfd = -1;  // Borrowed; only for kMemfd.
 };
 
 // All RAM of one VM: disjoint regions in address order, holes between them allowed.
@@ -121,6 +123,10 @@ class GuestMemory {
  private:
   GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_size_bytes);
   [[nodiscard]] const MemoryRegion* find(Gpa gpa) const noexcept;
+  [[nodiscard]] Result<const MemoryRegion*> replaceable(GpaRange range) const;
+  // Visits the host bytes of `range` in address order, or none of them.
+  template <typename Visit>
+  Result<void> for_each_piece(GpaRange range, Visit visit) const;
 
   // Constant after construction.
   std::vector<MemoryRegion> regions_;

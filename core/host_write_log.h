@@ -2,8 +2,8 @@
 // dirty log cannot see.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <vector>
@@ -20,16 +20,21 @@ class HostWriteLog {
   // `ranges` are page multiples, sorted and disjoint.
   HostWriteLog(std::span<const GpaRange> ranges, std::uint64_t page_size_bytes);
 
-  // Marks every page that [begin, begin + size) touches; parts outside the ranges are ignored.
+  // Marks every page that `range` touches (it must not wrap); parts outside the ranges are ignored.
   void mark(GpaRange range) noexcept;
   // The marked pages, and forgets them.
   GpaRanges collect();
   void clear() noexcept;
 
  private:
+  // From calloc(): the words of a large guest cost nothing until a page is marked, so that creating
+  // a log takes the same time for every guest size. They are accessed through std::atomic_ref.
+  struct FreeWords {
+    void operator()(std::uint64_t* words) const noexcept { std::free(words); }
+  };
   struct Section {
     GpaRange range;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> words;
+    std::unique_ptr<std::uint64_t[], FreeWords> words;
     std::uint64_t word_count = 0;
   };
   std::vector<Section> sections_;
