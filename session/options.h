@@ -18,19 +18,14 @@
 
 namespace stasis::session {
 
-// The limits of the design, for refusals that name them.
-inline constexpr std::uint64_t kMemoryBytesMin = std::uint64_t{2} << 20U;
-inline constexpr std::uint64_t kMemoryBytesMax = std::uint64_t{1} << 40U;
-
 // Receives console output as the guest writes it, on a vCPU's thread. May be empty.
 using ConsoleSink = std::function<void(std::string_view text)>;
 
 // A guest to be started. Value.
 struct LaunchOptions {
-  // A name in `guest_directories`, the path of an ELF file (anything with a '/'), or "toy:NAME" for
-  // a program of the mock backend (session/toy_guests.h).
+  // A name or a path as guests::find_guest() takes it, or "toy:NAME" for a program of the mock
+  // backend (session/toy_guests.h).
   std::string guest;
-  std::vector<std::string> guest_directories = {};  // Empty: default_guest_directories().
   std::vector<std::string> arguments = {};
   std::uint64_t memory_bytes = std::uint64_t{256} << 20U;
   std::uint32_t vcpus = 1;
@@ -53,9 +48,6 @@ struct RestoreOptions {
   // none, and the guest starts a little earlier.
   std::string tracker = {};
   StartMode start = StartMode::kRunning;
-  // Put into the mailbox before the guest runs, so that it finds it without waiting: the answer is
-  // fetched by take_response(). Needs a snapshot that was saved at kReady.
-  std::optional<std::vector<std::byte>> first_request = {};
   std::optional<MonotonicNs> spawned_at = {};  // The caller's clock, for Milestone::kSpawn.
   std::optional<MonotonicNs> begin_at = {};    // For Milestone::kBegin; nothing: now.
   std::vector<int> host_cpus = {};

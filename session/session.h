@@ -47,11 +47,11 @@ class Session {
   // is then held, so that the state saved is the same whenever it is saved. kGuestFault if it
   // exits first.
   virtual Result<void> wait_ready(std::chrono::nanoseconds timeout) = 0;
-  // Delivers `bytes` and waits for the answer. kInvalidArgument, naming both sizes, if they do not
-  // fit into the mailbox.
+  // Delivers `bytes` and waits for the answer. kOutOfRange, naming both sizes, if they do not fit
+  // into the mailbox. After kTimeout the answer can still be taken by take_response().
   virtual Result<Response> request(std::span<const std::byte> bytes,
                                    std::chrono::nanoseconds timeout) = 0;
-  // The answer to RestoreOptions::first_request.
+  // Waits on for the answer to a request() that timed out.
   virtual Result<Response> take_response(std::chrono::nanoseconds timeout) = 0;
   // Runs the guest until it exits, and returns its exit code.
   virtual Result<std::uint64_t> wait_exit(std::chrono::nanoseconds timeout) = 0;
