@@ -1,6 +1,7 @@
 // What a Session is asked for and what it answers: plain values.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -72,6 +73,9 @@ struct SaveOptions {
   // Arm this tracker after the save, so that a kDiff on this snapshot can follow. Empty: none.
   std::string then_track = {};
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = {};
+  // When this becomes true the save stops soon, removes what it wrote and fails with kIo. Borrowed,
+  // may be null.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 // What a save did. Value.
@@ -84,6 +88,13 @@ struct SaveReport {
   std::int64_t paused_ns = 0;       // How long the guest could not run because of the save.
   std::int64_t collect_ns = 0;      // Finding the dirty pages.
   std::int64_t write_ns = 0;        // Until published.
+};
+
+// What a tracker found. Value.
+struct DirtyReport {
+  GpaRanges pages;
+  std::int64_t arm_ns = 0;      // The last arm() that made this possible.
+  std::int64_t collect_ns = 0;  // This collect().
 };
 
 // An answer of the guest. Value.

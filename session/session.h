@@ -53,6 +53,9 @@ class Session {
                                    std::chrono::nanoseconds timeout) = 0;
   // Waits on for the answer to a request() that timed out.
   virtual Result<Response> take_response(std::chrono::nanoseconds timeout) = 0;
+  // After a restore: waits until no restore work is left and the guest has executed, so that the
+  // milestones are complete. A guest that only waits for requests counts as soon as it waits.
+  virtual Result<void> settle(std::chrono::nanoseconds timeout) = 0;
   // Runs the guest until it exits, and returns its exit code.
   virtual Result<std::uint64_t> wait_exit(std::chrono::nanoseconds timeout) = 0;
   // Runs the guest until its next checkpoint doorbell; returns the checkpoint's number.
@@ -67,6 +70,9 @@ class Session {
   virtual Result<SaveReport> save(const std::string& path, const SaveOptions& options) = 0;
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
   virtual Result<void> track(const std::string& tracker) = 0;
+  // The pages written since track() or the last call, which count again from now on; pauses a
+  // running guest for it. A later save(kDiff) still includes them. kInvalidArgument unless tracked.
+  virtual Result<DirtyReport> dirty() = 0;
 
   [[nodiscard]] virtual GuestPhase phase() const = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
