@@ -1,0 +1,97 @@
+// The experiments by name: what `stasis experiment list | run` offers.
+//
+// An experiment measures, writes one JSON object a trial to DIRECTORY/rows.jsonl, summarises the
+// rows and renders DIRECTORY/report.html and report.txt. docs/measuring.md explains the method.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace stasis::experiments {
+
+// Value.
+struct ExperimentInfo {
+  std::string name;      // "restore_latency"
+  std::string question;  // What it answers, in one sentence.
+  std::string takes;     // How long and how much disk: "about 25 min, 9 GiB; --quick 1 min, 1 GiB".
+};
+
+// In the order in which a newcomer should read them.
+std::vector<ExperimentInfo> list();
+
+enum class Scale : std::uint8_t {
+  kFull,   // What may be quoted: every cell, at least 30 trials each.
+  kQuick,  // Small guests and few trials: shows that all works and roughly where time goes.
+};
+
+// Value, but for what it borrows.
+struct RunOptions {
+  // Where rows and reports go; created. A directory that holds rows of the same plan and seed is
+  // continued, one that holds anything else is refused. Empty: "runs/NAME-<seed>" of the working
+  // directory.
+  std::string directory = {};
+  Scale scale = Scale::kFull;
+  std::string backend = "auto";  // As session::make_backend takes it.
+  std::uint32_t trials = 0;      // Of each cell; 0: 30, and 5 when quick.
+  std::uint64_t seed = 1;        // Of the order of trials and of the bootstrap.
+  // Where snapshots and scratch files are made (several GiB; removed at the end). Empty: inside
+  // `directory`. Its file system is part of what is measured.
+  std::string scratch_directory = {};
+  // The program that runs one trial in a fresh process; empty: find_trial_program().
+  std::string trial_program = {};
+  // Where progress is shown: rewritten in place on a terminal, a line now and then elsewhere,
+  // nothing during the first second. Borrowed; null: silent.
+  std::FILE* progress = nullptr;
+  // Set by a signal handler to stop early: the rows so far are kept and reported. Borrowed.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// An acceptance inequality, evaluated on the data. It is information: no test and no exit code
+// depends on it. Value.
+struct CheckOutcome {
+  enum class Verdict : std::uint8_t { kPass, kFail, kNotApplicable };
+  std::string name;         // "lazy_1g_vs_floor"
+  std::string requirement;  // "lazy, warm, 1 GiB: first instruction at most 1.3 x bare KVM"
+  Verdict verdict = Verdict::kNotApplicable;
+  double value = 0;  // Of the left side; the interval is the 95 % confidence interval.
+  double low = 0, high = 0;
+  double limit = 0;
+  std::string figures;  // The values in words, or why the check does not apply.
+};
+std::string_view name_of(CheckOutcome::Verdict verdict);
+
+// Value.
+struct RunOutcome {
+  std::string directory;
+  std::string rows_path, html_path, text_path;
+  std::string summary;  // The text report: tables, checks, warnings. Ends with a newline.
+  std::vector<CheckOutcome> checks;
+  std::size_t rows = 0;          // Of trials that count, warm-ups excluded.
+  std::size_t tainted_rows = 0;  // Measured while the host was busy; kept, marked.
+  std::size_t failed_rows = 0;   // Trials that ended in an error; the row says which.
+  bool interrupted = false;
+  // False for a build that must not be quoted, an interrupted or quick run, or too many tainted
+  // rows; `not_quotable_because` says which.
+  bool quotable = false;
+  std::string not_quotable_because;
+};
+
+// Errors: kNotFound (no such experiment; the message lists them), kInvalidArgument (directory holds
+// another run), kNotSupported (the backend cannot do it), kIo. A failed trial is a row, not an
+// error.
+Result<RunOutcome> run(std::string_view name, const RunOptions& options);
+
+// Summarises and renders the rows of an earlier run again.
+Result<RunOutcome> report(const std::string& directory);
+
+// `stasis-trial`: beside the running program, in ../libexec/stasis, or in the build tree.
+Result<std::string> find_trial_program();
+
+}  // namespace stasis::experiments
