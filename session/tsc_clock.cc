@@ -1,5 +1,7 @@
 #include "session/tsc_clock.h"
 
+#include <cmath>
+
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
@@ -44,7 +46,7 @@ std::optional<TscConversion> convert_tsc(std::uint64_t tsc, const TscAnchor& bef
       static_cast<long double>(tsc - before.tsc) / static_cast<long double>(after.tsc - before.tsc);
   const long double ns = part * static_cast<long double>(after.at - before.at);
   const std::int64_t error = before.error_ns > after.error_ns ? before.error_ns : after.error_ns;
-  return TscConversion{.at = before.at + static_cast<std::int64_t>(ns), .error_ns = error + 1};
+  return TscConversion{.at = before.at + std::llroundl(ns), .error_ns = error + 1};
 }
 
 }  // namespace stasis::session
