@@ -1,0 +1,31 @@
+// The makers behind tracker_catalog.h, one for each mechanism. Private to snapshot/trackers/.
+#pragma once
+
+#include <memory>
+
+#include "core/capabilities.h"
+#include "core/dirty_tracker.h"
+#include "core/guest_memory.h"
+#include "core/hypervisor.h"
+#include "snapshot/trackers/tracker_catalog.h"
+
+namespace stasis::snapshot::internal {
+
+enum class CompareBy { kBytes, kHash };
+
+std::unique_ptr<DirtyTracker> make_compare_tracker(GuestMemory& memory, CompareBy by);
+
+// `vm` must have Capabilities::write_protection.
+std::unique_ptr<DirtyTracker> make_protection_tracker(Vm& vm, GuestMemory& memory,
+                                                      const TrackerOptions& options);
+
+// `log` must be the VM's.
+std::unique_ptr<DirtyTracker> make_dirty_log_tracker(DirtyLog& log, GuestMemory& memory);
+
+// Whether the kernel lets this process write-protect memory by userfaultfd.
+Availability probe_userfaultfd();
+// kNotSupported, naming the region and a cure, if a region cannot be write-protected this way.
+Result<std::unique_ptr<DirtyTracker>> make_userfaultfd_tracker(GuestMemory& memory,
+                                                               const TrackerOptions& options);
+
+}  // namespace stasis::snapshot::internal
