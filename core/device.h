@@ -53,7 +53,7 @@ class DeviceHost {
  public:
   virtual ~DeviceHost() = default;
   virtual GuestMemory& memory() = 0;
-  virtual void wake(std::uint32_t vcpu) = 0;
+  virtual void wake(std::uint32_t vcpu) = 0;  // Ignored if there is no such vCPU.
   [[nodiscard]] virtual std::uint32_t vcpu_count() const = 0;
 };
 

@@ -45,6 +45,11 @@ class Vcpu {
   // MSR, the XSAVE size); the vCPU must then be destroyed.
   virtual Result<void> load_state(const VcpuState& state) = 0;
 
+  // Instructions retired since creation or load_state()'s value; only the difference of two calls
+  // has a meaning. A device access counts when it is complete: a write when its exit is returned, a
+  // read when it is answered. 0 without Capabilities::instruction_budget.
+  [[nodiscard]] virtual std::uint64_t instructions_retired() const { return 0; }
+
   // Any thread. The current or the next run() returns ExitCanceled, at an instruction boundary.
   // Requests do not add up: several before one ExitCanceled count once.
   virtual void request_exit() noexcept = 0;
@@ -60,8 +65,10 @@ class DirtyLog {
   virtual Result<void> stop() = 0;
 };
 
-// One virtual machine. Thread-compatible; create_vcpu() is called on the thread that will own the
-// vCPU.
+// One virtual machine. Thread-compatible, with two exceptions that a fast restore needs:
+// create_vcpu() is called on the thread that will own the vCPU, for several vCPUs at a time and
+// while another thread is in map(); and protect() may give permission back from any thread.
+// Vcpu::load_state() may run at the same time as map(), too; run() comes after it.
 class Vm {
  public:
   virtual ~Vm() = default;

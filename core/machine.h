@@ -71,10 +71,12 @@ class Machine {
   [[nodiscard]] virtual DeviceHost& device_host() = 0;
   [[nodiscard]] virtual std::uint32_t vcpu_count() const = 0;
 
-  // Lets every running vCPU into the guest; releases held ones (AfterWrite::kHold).
+  // Lets every running vCPU into the guest; releases held ones (AfterWrite::kHold). After a
+  // kGuestFailed or kHostFailed event: that failure again, until load_state() replaces the state.
   virtual Result<void> resume() = 0;
-  // Every vCPU out of the guest, its last instruction complete. kTimeout names the vCPUs that did
-  // not come; the Machine is then still running. Idempotent.
+  // Every vCPU out of the guest, its last instruction complete (of a parked or held one: the device
+  // access is, and save_state() retires the instruction). kTimeout names the vCPUs that did not
+  // come; the Machine is then still running. Idempotent.
   virtual Result<void> pause(std::chrono::nanoseconds timeout) = 0;
   [[nodiscard]] virtual bool is_paused() const = 0;
 
@@ -83,15 +85,16 @@ class Machine {
   // come.
   virtual Result<MachineEvent> wait_event(std::chrono::nanoseconds timeout) = 0;
 
-  // Paused Machine only: each vCPU retires up to `instructions` more, then all are paused again;
-  // returns early at an event that holds a vCPU. One vCPU at a time in index order, so the outcome
-  // is deterministic. kNotSupported without Capabilities::instruction_budget.
+  // Paused Machine only: releases held vCPUs, then each vCPU retires up to `instructions` more, and
+  // all are paused again; returns early at an event that holds a vCPU (or a failure). One vCPU at a
+  // time in index order, so the outcome is deterministic. kNotSupported without
+  // Capabilities::instruction_budget.
   virtual Result<void> step(std::uint64_t instructions) = 0;
 
   // Paused Machine only.
   [[nodiscard]] virtual Result<MachineState> save_state() = 0;
-  // kMismatch if the number of vCPUs or the devices differ. On any error the Machine must be
-  // destroyed: it may be half loaded.
+  // kMismatch if the number of vCPUs or the devices differ. On any other error the Machine must be
+  // destroyed: it may be half loaded. Events of the state before are forgotten.
   virtual Result<void> load_state(const MachineState& state) = 0;
 
   // Who is told of ExitWriteProtected; nullptr makes such an exit a kHostFailed event. Paused only.
@@ -107,6 +110,7 @@ class Machine {
   // Paused Machine only: totals since creation, for run records.
   struct Counters {
     std::uint64_t io_exits = 0;
+    std::uint64_t unclaimed_accesses = 0;  // Of io_exits: no device answered.
     std::uint64_t write_faults = 0;
     std::uint64_t cancels = 0;
     std::uint64_t entries = 0;

@@ -1,0 +1,442 @@
+#include "core/machine.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/clock.h"
+#include "core/vcpu_thread.h"
+
+namespace stasis {
+namespace {
+
+using internal::Startup;
+using internal::VcpuContext;
+using internal::VcpuStanding;
+using internal::VcpuThread;
+
+Error not_paused(std::string_view what) {
+  return Error{Errc::kInvalidArgument, 0,
+               std::string(what) + ": the machine is running; pause it first"};
+}
+
+VcpuStanding standing_of(const MachineState& state, std::size_t index) {
+  return {state.activities[index], state.wake_pending[index]};
+}
+
+Result<void> check_state(const MachineState& state, std::uint32_t vcpus,
+                         std::span<Device* const> devices) {
+  if (state.vcpus.size() != vcpus || state.activities.size() != vcpus ||
+      state.wake_pending.size() != vcpus) {
+    return Error{Errc::kMismatch, 0,
+                 "the state is of " + std::to_string(state.vcpus.size()) +
+                     " vCPUs (activities: " + std::to_string(state.activities.size()) +
+                     ", wake-ups: " + std::to_string(state.wake_pending.size()) +
+                     ") but the machine has " + std::to_string(vcpus)};
+  }
+  if (state.devices.size() != devices.size()) {
+    return Error{Errc::kMismatch, 0,
+                 "the state is of " + std::to_string(state.devices.size()) +
+                     " devices but the machine has " + std::to_string(devices.size())};
+  }
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (state.devices[i].name != devices[i]->name()) {
+      return Error{Errc::kMismatch, 0,
+                   "device " + std::to_string(i) + " of the state is '" + state.devices[i].name +
+                       "' but the machine has '" + std::string(devices[i]->name()) + "' there"};
+    }
+  }
+  return {};
+}
+
+Result<void> load_devices(const MachineState& state, std::span<Device* const> devices) {
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (Result<void> loaded = devices[i]->load_state(state.devices[i]); !loaded) {
+      return std::move(loaded).error().with_context("device '" + std::string(devices[i]->name()) +
+                                                    "'");
+    }
+  }
+  return {};
+}
+
+std::uint32_t count_halted(const MachineState& state) {
+  return static_cast<std::uint32_t>(
+      std::count(state.activities.begin(), state.activities.end(), VcpuActivity::kHalted));
+}
+
+class MachineImpl final : public Machine, private DeviceHost {
+ public:
+  MachineImpl(HypervisorBackend& backend, std::unique_ptr<GuestMemory> memory,
+              std::unique_ptr<DeviceBus> bus, MachineConfig config);
+  ~MachineImpl() override;
+  MachineImpl(const MachineImpl&) = delete;
+  MachineImpl& operator=(const MachineImpl&) = delete;
+
+  // Once, first; on an error the Machine can only be destroyed.
+  Result<void> start(HypervisorBackend& backend);
+
+  [[nodiscard]] GuestMemory& memory() override { return *memory_; }
+  [[nodiscard]] Vm& vm() override { return *vm_; }
+  [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] DeviceHost& device_host() override { return *this; }
+  [[nodiscard]] std::uint32_t vcpu_count() const override { return config_.vcpus; }
+
+  Result<void> resume() override;
+  Result<void> pause(std::chrono::nanoseconds timeout) override;
+  [[nodiscard]] bool is_paused() const override { return paused_; }
+  Result<MachineEvent> wait_event(std::chrono::nanoseconds timeout) override;
+  Result<void> step(std::uint64_t instructions) override;
+  [[nodiscard]] Result<MachineState> save_state() override;
+  Result<void> load_state(const MachineState& state) override;
+  Result<void> set_write_fault_handler(WriteFaultHandler* handler) override;
+  Result<void> arm_dirty(DirtyTracker& tracker) override;
+  Result<GpaRanges> collect_dirty(DirtyTracker& tracker) override;
+  Result<void> disarm_dirty(DirtyTracker& tracker) override;
+  [[nodiscard]] Counters counters() const override;
+
+ private:
+  void wake(std::uint32_t vcpu) override;
+
+  Result<void> start_threads();
+  Result<void> make_vm(HypervisorBackend& backend);
+  [[nodiscard]] Result<void> check_alive() const;
+  void post_halted();
+  void take_standings(const MachineState& state);
+  template <typename Task>
+  Result<void> on_all_vcpus(Task task);
+
+  // Constant after start().
+  const Capabilities capabilities_;
+  MachineConfig config_;  // initial_state is dropped when it is loaded.
+  std::unique_ptr<GuestMemory> memory_;
+  std::unique_ptr<DeviceBus> bus_;
+  std::vector<Device*> devices_;
+  std::unique_ptr<Vm> vm_;
+
+  // Thread-safe.
+  internal::EventQueue events_;
+  Startup startup_;
+  VcpuContext context_;
+
+  // The owner thread's.
+  bool paused_;
+  std::vector<std::unique_ptr<VcpuThread>> threads_;  // Last: they end before what they use.
+};
+
+MachineImpl::MachineImpl(HypervisorBackend& backend, std::unique_ptr<GuestMemory> memory,
+                         std::unique_ptr<DeviceBus> bus, MachineConfig config)
+    : capabilities_(backend.capabilities()),
+      config_(std::move(config)),
+      memory_(std::move(memory)),
+      bus_(std::move(bus)),
+      devices_(bus_->devices()),
+      startup_(config_.vcpus, config_.milestones),
+      context_{*bus_, *this, events_, config_.milestones, config_.vcpus},
+      paused_(config_.start == StartMode::kPaused) {
+  if (config_.initial_state) {
+    context_.halted.store(count_halted(*config_.initial_state), std::memory_order_relaxed);
+  }
+  for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
+    const VcpuStanding standing =
+        config_.initial_state ? standing_of(*config_.initial_state, i) : VcpuStanding{};
+    threads_.push_back(std::make_unique<VcpuThread>(i, context_, standing));
+  }
+}
+
+MachineImpl::~MachineImpl() {
+  for (const auto& thread : threads_) {
+    thread->stop();  // All at once, then each is joined.
+  }
+  threads_.clear();
+}
+
+Result<void> MachineImpl::start_threads() {
+  for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
+    VcpuThread::StartOptions options;
+    if (!config_.host_cpus.empty()) {
+      options.host_cpu = config_.host_cpus[i % config_.host_cpus.size()];
+    }
+    options.initial_state = config_.initial_state ? &config_.initial_state->vcpus[i] : nullptr;
+    options.start = config_.start;
+    STASIS_TRY(threads_[i]->start(startup_, options));
+  }
+  return {};
+}
+
+Result<void> MachineImpl::make_vm(HypervisorBackend& backend) {
+  // First, so that the threads start while the hypervisor works.
+  STASIS_TRY(start_threads());
+  STASIS_ASSIGN(vm_, backend.create_vm(VmConfig{config_.vcpus}));
+  if (config_.milestones != nullptr) {
+    config_.milestones->record(Milestone::kVmCreated);
+  }
+  return {};
+}
+
+Result<void> MachineImpl::start(HypervisorBackend& backend) {
+  Result<void> made = make_vm(backend);
+  startup_.publish_vm(vm_.get());
+  STASIS_TRY(std::move(made));
+
+  // While the vCPU threads create and load their vCPUs.
+  Result<void> ready = vm_->map(*memory_, Access::kReadWriteExecute);
+  if (ready && config_.milestones != nullptr) {
+    config_.milestones->record(Milestone::kMapped);
+  }
+  if (ready && config_.initial_state) {
+    ready = load_devices(*config_.initial_state, devices_);
+    startup_.state_loaded();
+  }
+  startup_.arrive(std::move(ready));
+  if (!startup_.wait_for_all()) {
+    return startup_.failure();
+  }
+  if (!paused_ && config_.initial_state && count_halted(*config_.initial_state) == config_.vcpus) {
+    post_halted();
+  }
+  config_.initial_state.reset();
+  return {};
+}
+
+void MachineImpl::wake(std::uint32_t vcpu) {
+  if (vcpu < threads_.size()) {
+    threads_[vcpu]->wake();
+  }
+}
+
+Result<void> MachineImpl::check_alive() const {
+  for (const auto& thread : threads_) {
+    if (std::optional<Error> failure = thread->failure()) {
+      return *std::move(failure);
+    }
+  }
+  return {};
+}
+
+Result<void> MachineImpl::resume() {
+  STASIS_TRY(check_alive());
+  // Relaxed: changed by vCPU threads only while they run, and all have been paused since.
+  if (paused_ && context_.halted.load(std::memory_order_relaxed) == config_.vcpus) {
+    post_halted();
+  }
+  paused_ = false;
+  for (const auto& thread : threads_) {
+    thread->allow_run(VcpuThread::Hold::kRelease);
+  }
+  return {};
+}
+
+void MachineImpl::post_halted() {
+  events_.post({MachineEvent::Kind::kHalted, 0, 0, host_clock().now()});
+}
+
+Result<void> MachineImpl::pause(std::chrono::nanoseconds timeout) {
+  const auto deadline = deadline_after(timeout);
+  for (const auto& thread : threads_) {
+    thread->forbid_run();
+  }
+  std::string late;
+  for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
+    if (!threads_[i]->wait_outside(deadline)) {
+      late += (late.empty() ? "" : ", ") + std::to_string(i);
+    }
+  }
+  if (!late.empty()) {
+    for (const auto& thread : threads_) {
+      thread->allow_run(VcpuThread::Hold::kKeep);
+    }
+    return Error{
+        Errc::kTimeout, 0,
+        "pause: not out of the guest after " +
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count()) +
+            " ms: vCPU " + late + " (in a device or in the hypervisor)"};
+  }
+  paused_ = true;
+  return {};
+}
+
+Result<MachineEvent> MachineImpl::wait_event(std::chrono::nanoseconds timeout) {
+  std::optional<MachineEvent> event =
+      paused_ ? events_.take() : events_.wait(deadline_after(timeout));
+  if (event) {
+    return *std::move(event);
+  }
+  if (paused_) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "wait for an event: the machine is paused, so none can come; resume it first"};
+  }
+  return Error{Errc::kTimeout, 0, "wait for an event: none came in time"};
+}
+
+Result<void> MachineImpl::step(std::uint64_t instructions) {
+  if (!capabilities_.instruction_budget) {
+    return Error{Errc::kNotSupported, 0,
+                 "step: the backend " + std::string(name_of(capabilities_.kind)) +
+                     " cannot count instructions"};
+  }
+  if (!paused_) {
+    return not_paused("step");
+  }
+  STASIS_TRY(check_alive());
+  for (const auto& thread : threads_) {
+    thread->release_hold();
+  }
+  for (const auto& thread : threads_) {
+    thread->step(instructions);
+    if (thread->is_held()) {
+      break;
+    }
+  }
+  return {};
+}
+
+// Executes task(index, vcpu) on each vCPU's own thread, all at the same time.
+template <typename Task>
+Result<void> MachineImpl::on_all_vcpus(Task task) {
+  std::vector<Result<void>> outcomes(threads_.size());
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    threads_[i]->post([&task, &outcomes, i](Vcpu& vcpu) { outcomes[i] = task(i, vcpu); });
+  }
+  for (const auto& thread : threads_) {
+    thread->wait_done();
+  }
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    if (!outcomes[i]) {
+      return std::move(outcomes[i]).error().with_context("vCPU " + std::to_string(i));
+    }
+  }
+  return {};
+}
+
+Result<MachineState> MachineImpl::save_state() {
+  if (!paused_) {
+    return not_paused("save the state");
+  }
+  MachineState state;
+  state.vcpus.resize(threads_.size());
+  STASIS_TRY(on_all_vcpus([&state](std::size_t i, Vcpu& vcpu) -> Result<void> {
+    STASIS_ASSIGN(state.vcpus[i], vcpu.save_state());
+    return {};
+  }));
+  for (const auto& thread : threads_) {
+    const VcpuStanding standing = thread->standing();
+    state.activities.push_back(standing.activity);
+    state.wake_pending.push_back(standing.wake_pending);
+  }
+  for (const Device* device : devices_) {
+    Result<DeviceState> saved = device->save_state();
+    if (!saved) {
+      return std::move(saved).error().with_context("device '" + std::string(device->name()) + "'");
+    }
+    state.devices.push_back(*std::move(saved));
+  }
+  return state;
+}
+
+Result<void> MachineImpl::load_state(const MachineState& state) {
+  if (!paused_) {
+    return not_paused("load a state");
+  }
+  STASIS_TRY(check_state(state, config_.vcpus, devices_));
+  STASIS_TRY(on_all_vcpus(
+      [&state](std::size_t i, Vcpu& vcpu) { return vcpu.load_state(state.vcpus[i]); }));
+  STASIS_TRY(load_devices(state, devices_));
+  take_standings(state);
+  events_.clear();
+  if (config_.milestones != nullptr) {
+    config_.milestones->record(Milestone::kState);
+  }
+  return {};
+}
+
+void MachineImpl::take_standings(const MachineState& state) {
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    threads_[i]->set_standing(standing_of(state, i));
+  }
+  context_.halted.store(count_halted(state), std::memory_order_relaxed);
+}
+
+Result<void> MachineImpl::set_write_fault_handler(WriteFaultHandler* handler) {
+  if (!paused_) {
+    return not_paused("set the write-fault handler");
+  }
+  for (const auto& thread : threads_) {
+    thread->set_write_fault_handler(handler);
+  }
+  return {};
+}
+
+Result<void> MachineImpl::arm_dirty(DirtyTracker& tracker) {
+  if (!paused_) {
+    return not_paused("arm a dirty tracker");
+  }
+  STASIS_TRY(tracker.arm());
+  memory_->host_writes().clear();
+  return set_write_fault_handler(tracker.write_fault_handler());
+}
+
+Result<GpaRanges> MachineImpl::collect_dirty(DirtyTracker& tracker) {
+  if (!paused_) {
+    return not_paused("collect dirty pages");
+  }
+  STASIS_ASSIGN(GpaRanges guest, tracker.collect());
+  const GpaRanges host = memory_->host_writes().collect();
+  if (tracker.traits().sees_host_writes) {
+    return guest;
+  }
+  // A unit of a coarse tracker may reach beyond the end of memory.
+  return unite(
+      guest, intersect(align_outward(host, tracker.traits().granularity_bytes), memory_->ranges()));
+}
+
+Result<void> MachineImpl::disarm_dirty(DirtyTracker& tracker) {
+  if (!paused_) {
+    return not_paused("disarm a dirty tracker");
+  }
+  STASIS_TRY(tracker.disarm());
+  return set_write_fault_handler(nullptr);
+}
+
+Machine::Counters MachineImpl::counters() const {
+  Counters sum;
+  for (const auto& thread : threads_) {
+    const Counters one = thread->counters();
+    sum.io_exits += one.io_exits;
+    sum.unclaimed_accesses += one.unclaimed_accesses;
+    sum.write_faults += one.write_faults;
+    sum.cancels += one.cancels;
+    sum.entries += one.entries;
+  }
+  return sum;
+}
+
+Result<void> check_limits(const Capabilities& capabilities, std::uint32_t vcpus) {
+  if (vcpus == 0 || vcpus > capabilities.vcpus_max) {
+    return Error{Errc::kInvalidArgument, 0,
+                 std::to_string(vcpus) + " vCPUs: between 1 and " +
+                     std::to_string(capabilities.vcpus_max) +
+                     " are possible (the design's limit is " + std::to_string(kVcpusMax) +
+                     ", this host's is " + std::to_string(capabilities.host_vcpus_max) + ")"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> Machine::create(HypervisorBackend& backend,
+                                                 std::unique_ptr<GuestMemory> memory,
+                                                 std::unique_ptr<DeviceBus> bus,
+                                                 MachineConfig config) {
+  STASIS_CHECK(memory != nullptr && bus != nullptr);
+  // Before any thread exists: a hostile number of vCPUs must not become that many threads.
+  STASIS_TRY(check_limits(backend.capabilities(), config.vcpus));
+  if (config.initial_state) {
+    STASIS_TRY(check_state(*config.initial_state, config.vcpus, bus->devices()));
+  }
+  auto machine =
+      std::make_unique<MachineImpl>(backend, std::move(memory), std::move(bus), std::move(config));
+  STASIS_TRY(machine->start(backend));
+  return std::unique_ptr<Machine>(std::move(machine));
+}
+
+}  // namespace stasis

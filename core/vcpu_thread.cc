@@ -1,0 +1,205 @@
+#include "core/vcpu_thread.h"
+
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "core/host_thread.h"
+
+namespace stasis::internal {
+
+VcpuThread::VcpuThread(std::uint32_t index, VcpuContext& context, VcpuStanding standing)
+    : index_(index), context_(context), standing_(standing) {}
+
+VcpuThread::~VcpuThread() {
+  stop();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+Result<void> VcpuThread::start(Startup& startup, StartOptions options) {
+  try {
+    thread_ = std::thread([this, &startup, options] { main(startup, options); });
+  } catch (const std::system_error& error) {
+    return errno_error(error.code().value(), "start the thread of vCPU " + std::to_string(index_));
+  }
+  return {};
+}
+
+void VcpuThread::main(Startup& startup, StartOptions options) {
+  Vm* const vm = startup.wait_for_vm();
+  if (vm == nullptr) {
+    return;
+  }
+  Result<void> outcome = create_and_load(*vm, startup, options);
+  const bool usable = outcome.has_value();
+  startup.arrive(std::move(outcome));
+  if (usable && startup.wait_for_all()) {
+    serve();
+  }
+  vcpu_.reset();
+}
+
+Result<void> VcpuThread::create_and_load(Vm& vm, Startup& startup, const StartOptions& options) {
+  const std::string context = "vCPU " + std::to_string(index_);
+  if (options.host_cpu) {
+    if (Result<void> pinned = pin_this_thread(*options.host_cpu); !pinned) {
+      return std::move(pinned).error().with_context(context);
+    }
+  }
+  Result<std::unique_ptr<Vcpu>> created = vm.create_vcpu(index_);
+  if (!created) {
+    return std::move(created).error().with_context(context);
+  }
+  vcpu_ = *std::move(created);
+  if (options.initial_state != nullptr) {
+    if (Result<void> loaded = vcpu_->load_state(*options.initial_state); !loaded) {
+      return std::move(loaded).error().with_context(context);
+    }
+    startup.state_loaded();
+  }
+  const MutexLock lock(mutex_);
+  may_run_ = options.start == StartMode::kRunning;
+  return {};
+}
+
+void VcpuThread::serve() {
+  mutex_.lock();
+  while (!stopping_) {
+    if (task_ != nullptr) {
+      const Task task = std::exchange(task_, nullptr);
+      in_task_ = true;
+      mutex_.unlock();
+      task(*vcpu_);
+      mutex_.lock();
+      in_task_ = false;
+      outside_.notify_one();
+    } else if (may_run_ && !held_ && standing_.activity == VcpuActivity::kRunning) {
+      inside_ = true;
+      WriteFaultHandler* const handler = write_fault_handler_;
+      mutex_.unlock();
+      run_in_guest(handler);
+      mutex_.lock();
+      inside_ = false;
+      outside_.notify_one();
+    } else {
+      work_.wait(mutex_);
+    }
+  }
+  mutex_.unlock();
+}
+
+void VcpuThread::allow_run(Hold hold) {
+  {
+    const MutexLock lock(mutex_);
+    may_run_ = true;
+    held_ = held_ && hold == Hold::kKeep;
+  }
+  work_.notify_one();
+}
+
+void VcpuThread::forbid_run() {
+  const MutexLock lock(mutex_);
+  may_run_ = false;
+  if (inside_) {
+    vcpu_->request_exit();
+  }
+}
+
+bool VcpuThread::wait_outside(std::chrono::steady_clock::time_point deadline) {
+  const MutexLock lock(mutex_);
+  while (inside_) {
+    if (outside_.wait_until(mutex_, deadline) == std::cv_status::timeout) {
+      return !inside_;
+    }
+  }
+  return true;
+}
+
+void VcpuThread::post(Task task) {
+  {
+    const MutexLock lock(mutex_);
+    STASIS_CHECK(task_ == nullptr && !inside_);
+    task_ = std::move(task);
+  }
+  work_.notify_one();
+}
+
+void VcpuThread::wait_done() {
+  const MutexLock lock(mutex_);
+  while (task_ != nullptr || in_task_) {
+    outside_.wait(mutex_);
+  }
+}
+
+void VcpuThread::step(std::uint64_t instructions) {
+  WriteFaultHandler* handler = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    if (held_ || standing_.activity != VcpuActivity::kRunning) {
+      return;
+    }
+    handler = write_fault_handler_;
+  }
+  post([this, handler, instructions](Vcpu&) { step_in_guest(handler, instructions); });
+  wait_done();
+}
+
+void VcpuThread::wake() {
+  {
+    const MutexLock lock(mutex_);
+    if (standing_.activity == VcpuActivity::kParked) {
+      standing_.activity = VcpuActivity::kRunning;
+    } else {
+      standing_.wake_pending = true;
+    }
+  }
+  work_.notify_one();
+}
+
+VcpuStanding VcpuThread::standing() const {
+  const MutexLock lock(mutex_);
+  return standing_;
+}
+
+void VcpuThread::set_standing(VcpuStanding standing) {
+  const MutexLock lock(mutex_);
+  standing_ = standing;
+  held_ = false;
+  failure_.reset();
+}
+
+bool VcpuThread::is_held() const {
+  const MutexLock lock(mutex_);
+  return held_;
+}
+
+void VcpuThread::release_hold() {
+  const MutexLock lock(mutex_);
+  held_ = false;
+}
+
+std::optional<Error> VcpuThread::failure() const {
+  const MutexLock lock(mutex_);
+  return failure_;
+}
+
+void VcpuThread::set_write_fault_handler(WriteFaultHandler* handler) {
+  const MutexLock lock(mutex_);
+  write_fault_handler_ = handler;
+}
+
+void VcpuThread::stop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    may_run_ = false;
+    if (inside_) {
+      vcpu_->request_exit();
+    }
+  }
+  work_.notify_one();
+}
+
+}  // namespace stasis::internal
