@@ -155,15 +155,18 @@ struct Mailbox {
 static_assert(sizeof(Mailbox) == 4096 + kConsoleBytesMax + kRequestBytesMax + kResponseBytesMax);
 static_assert(kMailboxAddress + sizeof(Mailbox) <= kSystemEnd);
 
-// What the exception stubs store before they ring kPanic. One a vCPU, at kTrapFramesAddress +
-// vcpu * kTrapFrameBytes.
+// What an exception leaves behind before kPanic is rung. One a vCPU, at kTrapFramesAddress +
+// vcpu * kTrapFrameBytes. The slot is the vCPU's ring-0 stack, so the fields are in the order in
+// which the processor and then the exception stub push them, from the end of the slot downwards.
 struct X86TrapFrame {
+  std::uint64_t unused[9] = {};
+  std::uint64_t cr2 = 0;
+  std::uint64_t r15 = 0, r14 = 0, r13 = 0, r12 = 0, r11 = 0, r10 = 0, r9 = 0, r8 = 0;
+  std::uint64_t rbp = 0, rdi = 0, rsi = 0, rdx = 0, rcx = 0, rbx = 0, rax = 0;
   std::uint64_t vector = 0, error_code = 0;
-  std::uint64_t rip = 0, cs = 0, rflags = 0, rsp = 0, ss = 0, cr2 = 0;
-  std::uint64_t rax = 0, rbx = 0, rcx = 0, rdx = 0, rsi = 0, rdi = 0, rbp = 0;
-  std::uint64_t r8 = 0, r9 = 0, r10 = 0, r11 = 0, r12 = 0, r13 = 0, r14 = 0, r15 = 0;
+  std::uint64_t rip = 0, cs = 0, rflags = 0, rsp = 0, ss = 0;
 };
-static_assert(sizeof(X86TrapFrame) <= kTrapFrameBytes);
+static_assert(sizeof(X86TrapFrame) == kTrapFrameBytes);
 
 struct Arm64TrapFrame {
   std::uint64_t vector = 0;  // Index of the entry in the vector table, 0 to 15.

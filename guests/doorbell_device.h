@@ -20,6 +20,7 @@
 #include "core/result.h"
 #include "core/vcpu_state.h"
 #include "guests/abi.h"
+#include "guests/doorbell_state.h"
 
 namespace stasis::guests {
 
@@ -28,8 +29,8 @@ struct DoorbellConfig {
   Architecture architecture = Architecture::kX86_64;  // How a TrapFrame is read.
   Gpa mailbox = Gpa{abi::kMailboxAddress};
   Gpa trap_frames = Gpa{abi::kTrapFramesAddress};
-  // Called on vCPU threads, one at a time, without a lock of the device held for longer than the
-  // call; must not call back into the device. Empty: output is dropped.
+  // Called on vCPU threads, one at a time; must not call back into the device. Empty: output is
+  // dropped.
   std::function<void(std::string_view)> console = {};
   // Fills its argument with unpredictable bytes. Empty: the operating system's source.
   std::function<void(std::span<std::byte>)> random = {};
@@ -97,16 +98,6 @@ class DoorbellDevice final : public Device {
   Result<void> load_state(const DeviceState& state) override;
 
  private:
-  // What is saved.
-  struct Saved {
-    bool rung = false;                // Has the guest ever rung a doorbell?
-    std::uint32_t service_vcpu = 0;   // Rang kReady, kWait or kRespond last: woken by requests.
-    std::uint64_t delivered_seq = 0;  // Number of the request in the mailbox.
-    std::uint64_t responded_seq = 0;  // delivered_seq, or one less while it is being answered.
-    std::uint64_t restore_count = 0;
-    std::deque<std::vector<std::byte>> queue;  // Empty unless one is being answered.
-  };
-
   Result<WriteOutcome> dispatch(abi::Register reg, std::uint32_t value, std::uint32_t vcpu,
                                 DeviceHost& host) STASIS_REQUIRES(mutex_);
   Result<WriteOutcome> console(std::uint32_t bytes, DeviceHost& host) STASIS_REQUIRES(mutex_);
@@ -127,7 +118,7 @@ class DoorbellDevice final : public Device {
   DoorbellConfig config_;
   // Shared by vCPU threads and the owner.
   mutable Mutex mutex_;
-  Saved saved_ STASIS_GUARDED_BY(mutex_);
+  DoorbellState state_ STASIS_GUARDED_BY(mutex_);
   std::deque<std::vector<std::byte>> responses_ STASIS_GUARDED_BY(mutex_);
   std::optional<abi::FaultHistogram> histogram_ STASIS_GUARDED_BY(mutex_);
   std::array<std::byte, abi::kGenerationBytes> generation_ STASIS_GUARDED_BY(mutex_) = {};

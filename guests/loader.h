@@ -32,8 +32,8 @@ struct LoadedGuest {
   Architecture architecture = Architecture::kX86_64;
   std::vector<VcpuState> vcpus;  // In index order, each at the image's entry point.
   Gpa entry;
-  GpaRange image;  // Page-rounded extent of the loaded segments.
-  GpaRange heap;   // Free RAM behind the image, as in BootInfo::heap[0].
+  GpaRange image = {};  // Page-rounded extent of the loaded segments.
+  GpaRange heap = {};   // Free RAM behind the image, as in BootInfo::heap[0].
 };
 
 // Validates the whole image first; only then writes to `memory`: the system structures, BootInfo
