@@ -1,0 +1,232 @@
+// Lazy restore: as few private file mappings as possible.
+//
+// One snapshot's raw extents that lie at a constant distance between guest address and file offset
+// form a *run*, which takes one mapping. What lies between two of them may be mapped with them if
+// it is covered later, by a newer snapshot of the chain, or if the same file holds it as a hole.
+// Mappings are laid down oldest snapshot first, so that newer ones cover older ones.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/text.h"
+#include "snapshot/policies/policy_catalog.h"
+#include "snapshot/policies/steps.h"
+
+namespace stasis::snapshot {
+namespace {
+
+struct Run {
+  GpaRange range;
+  std::uint32_t depth = 0;
+  std::uint64_t file_offset = 0;
+  bool mapped = false;
+};
+
+std::uint64_t file_position(const SourceExtent& source) {
+  return source.extent.file_offset + (source.range.begin.value - source.extent.range.begin.value);
+}
+
+class RunFinder {
+ public:
+  RunFinder(const PlanInput& input, const PolicyOptions& options)
+      : input_(input), options_(options), open_(input.layers.size()) {}
+
+  // Afterwards run_of()[i] is the run of extent i, if it can be mapped.
+  void find() {
+    run_of_.resize(input_.extents.size());
+    std::size_t region = 0;
+    for (std::size_t i = 0; i < input_.extents.size(); ++i) {
+      const SourceExtent& source = input_.extents[i];
+      while (region < input_.regions.size() &&
+             !input_.regions[region].range.contains(source.range.begin)) {
+        ++region;
+        std::fill(open_.begin(), open_.end(), std::nullopt);  // A mapping stays in its region.
+      }
+      if (source.depth >= open_.size()) {
+        continue;  // check_plan() refuses such an input.
+      }
+      // What an older snapshot holds must not be covered by a newer file.
+      std::fill(open_.begin(), open_.begin() + source.depth, std::nullopt);
+      if (can_map(source)) {
+        run_of_[i] = extend_or_start(source);
+      } else if (!can_bridge(source)) {
+        open_[source.depth].reset();
+      }
+    }
+  }
+
+  std::vector<Run>& runs() { return runs_; }
+  [[nodiscard]] const std::vector<std::optional<std::size_t>>& run_of() const { return run_of_; }
+
+ private:
+  struct OpenRun {
+    std::size_t index = 0;
+    std::uint64_t bridged_bytes = 0;  // Of holes since its last extent.
+  };
+
+  [[nodiscard]] bool can_map(const SourceExtent& source) const {
+    const std::uint64_t unit = input_.host_page_size_bytes;
+    return source.extent.kind == ExtentKind::kRaw && input_.layers[source.depth].mappable &&
+           is_aligned(file_position(source), unit) && is_aligned(source.range.begin.value, unit) &&
+           is_aligned(source.range.size, unit);
+  }
+
+  // Whether a mapping of source.depth may run over `source`, which is not mapped from there.
+  [[nodiscard]] bool can_bridge(const SourceExtent& source) {
+    if (source.extent.kind != ExtentKind::kZero) {
+      return true;  // It will be filled.
+    }
+    auto& open = open_[source.depth];
+    if (!open || input_.layers[source.depth].layout != Layout::kMappable) {
+      return false;
+    }
+    open->bridged_bytes += source.range.size;
+    return open->bridged_bytes <= options_.bridge_bytes_max;
+  }
+
+  std::size_t extend_or_start(const SourceExtent& source) {
+    auto& open = open_[source.depth];
+    const std::uint64_t position = file_position(source);
+    if (open) {
+      Run& run = runs_[open->index];
+      const std::uint64_t distance = source.range.begin.value - run.range.begin.value;
+      if (position >= run.file_offset && position - run.file_offset == distance) {
+        run.range.size = distance + source.range.size;
+        open->bridged_bytes = 0;
+        return open->index;
+      }
+    }
+    runs_.push_back({source.range, source.depth, position, false});
+    open = OpenRun{runs_.size() - 1, 0};
+    return open->index;
+  }
+
+  const PlanInput& input_;
+  const PolicyOptions& options_;
+  std::vector<std::optional<OpenRun>> open_;  // By depth: the run that may go on.
+  std::vector<Run> runs_;
+  std::vector<std::optional<std::size_t>> run_of_;
+};
+
+// Marks the runs that are worth a mapping, the largest first, at most `limit` of them.
+void choose_mapped(std::vector<Run>& runs, const PolicyOptions& options) {
+  std::vector<Run*> candidates;
+  for (Run& run : runs) {
+    if (run.range.size >= options.map_bytes_min) {
+      candidates.push_back(&run);
+    }
+  }
+  if (candidates.size() > options.mappings_max) {
+    std::nth_element(candidates.begin(), candidates.begin() + options.mappings_max,
+                     candidates.end(), [](const Run* a, const Run* b) {
+                       return a->range.size != b->range.size ? a->range.size > b->range.size
+                                                             : a->range.begin < b->range.begin;
+                     });
+    candidates.resize(options.mappings_max);
+  }
+  for (Run* run : candidates) {
+    run->mapped = true;
+  }
+}
+
+// The zero extents that a mapping of an older snapshot would hide: its file has other bytes there.
+class HiddenZeros {
+ public:
+  explicit HiddenZeros(const std::vector<Run>& runs) {
+    for (const Run& run : runs) {
+      if (run.mapped) {
+        mapped_.push_back(&run);
+      }
+    }
+  }
+  [[nodiscard]] bool hides(const SourceExtent& zero) const {
+    return std::any_of(mapped_.begin(), mapped_.end(), [&](const Run* run) {
+      return run->depth > zero.depth && run->range.begin < zero.range.end() &&
+             zero.range.begin < run->range.end();
+    });
+  }
+
+ private:
+  std::vector<const Run*> mapped_;  // At most mappings_max.
+};
+
+void append_mappings(std::vector<Run>& runs, const PolicyOptions& options, RestorePlan& plan) {
+  std::vector<const Run*> mapped;
+  for (const Run& run : runs) {
+    if (run.mapped) {
+      mapped.push_back(&run);
+    }
+  }
+  std::stable_sort(mapped.begin(), mapped.end(),
+                   [](const Run* a, const Run* b) { return a->depth > b->depth; });
+  for (const Run* run : mapped) {
+    plan.steps.emplace_back(
+        MapPrivateFile{run->range, run->depth, run->file_offset, options.read_ahead});
+  }
+}
+
+void append_zeros(const PlanInput& input, const std::vector<Run>& runs,
+                  const PolicyOptions& options, RestorePlan& plan) {
+  const HiddenZeros hidden(runs);
+  std::uint32_t mappings = 0;
+  for (const SourceExtent& source : input.extents) {
+    if (source.extent.kind != ExtentKind::kZero || !hidden.hides(source)) {
+      continue;
+    }
+    const bool map = source.range.size >= options.map_bytes_min && mappings < options.mappings_max;
+    mappings += map ? 1U : 0U;
+    plan.steps.emplace_back(Zero{source.range, map ? ZeroBy::kMapping : ZeroBy::kFilling});
+  }
+}
+
+void note_deviations(const PlanInput& input, const PolicyOptions& options,
+                     const std::vector<Run>& runs, RestorePlan& plan) {
+  const auto filled = static_cast<std::size_t>(
+      std::count_if(runs.begin(), runs.end(), [](const Run& run) { return !run.mapped; }));
+  if (filled != 0) {
+    plan.notes.push_back(std::to_string(filled) + " of " + std::to_string(runs.size()) +
+                         " raw pieces are read instead of mapped, because they are smaller than " +
+                         describe_bytes(options.map_bytes_min) + " or there are more than " +
+                         std::to_string(options.mappings_max));
+  }
+  std::uint64_t compressed = 0;
+  for (const SourceExtent& source : input.extents) {
+    compressed += source.extent.kind == ExtentKind::kLz4 ? source.range.size : 0;
+  }
+  if (compressed != 0) {
+    plan.notes.push_back(std::to_string(compressed) +
+                         " bytes are compressed, so they are decompressed before the guest runs");
+  }
+}
+
+}  // namespace
+
+RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options) {
+  RestorePlan plan = internal::empty_plan("lazy", input, options);
+  for (RegionSpec& region : plan.regions) {
+    region.backing = BackingKind::kAnonymous;  // Files can be mapped privately over no other.
+    if (region.huge_pages == HugePages::kHugetlb) {
+      region.huge_pages = HugePages::kTransparent;
+      plan.notes.push_back("guest memory " + describe(region.range) +
+                           " uses transparent huge pages: files cannot be mapped over reserved "
+                           "ones");
+    }
+  }
+  RunFinder finder(input, options);
+  finder.find();
+  std::vector<Run>& runs = finder.runs();
+  choose_mapped(runs, options);
+  append_mappings(runs, options, plan);
+  append_zeros(input, runs, options, plan);
+  for (std::size_t i = 0; i < input.extents.size(); ++i) {
+    const std::optional<std::size_t> run = finder.run_of()[i];
+    if (!run || !runs[*run].mapped) {
+      internal::append_fill(input.extents[i], plan);
+    }
+  }
+  note_deviations(input, options, runs, plan);
+  return plan;
+}
+
+}  // namespace stasis::snapshot

@@ -1,0 +1,50 @@
+// The restore policies by name: pure functions from what a snapshot is to a RestorePlan.
+//
+//   eager  all memory is filled before the guest runs: by several threads if asked, checked
+//          against its checksums, on huge pages if asked.
+//   lazy   raw extents are mapped privately from the files of the chain and read by the guest's own
+//          faults; only what cannot be mapped, and what is too small to be worth a mapping, is
+//          filled before the guest runs. What is mapped is NOT compared with its checksums: the
+//          guest sees the bytes that the file holds when it touches them. A payload that is too
+//          short is refused; other damage shows only in `stasis verify` or an eager restore.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/capabilities.h"
+#include "core/result.h"
+#include "snapshot/restore/plan.h"
+
+namespace stasis::snapshot {
+
+// Value.
+struct PolicyOptions {
+  std::uint32_t threads = 1;  // Of the filling steps; 1 .. 256.
+  Verify verify = Verify::kOn;
+  HugePages huge_pages = HugePages::kTransparent;
+  ReadAhead read_ahead = ReadAhead::kNormal;  // Of mappings.
+  // At most this many mappings; the smallest extents beyond it are filled. Far below Linux's
+  // vm.max_map_count of 65530, because every mapping costs more than a microsecond and makes each
+  // fault look longer.
+  std::uint32_t mappings_max = 512;
+  // Extents below this are filled: copying a few pages is cheaper than mapping them.
+  std::uint64_t map_bytes_min = std::uint64_t{16} << 10U;
+  // Runs of zero pages up to this size do not end a mapping of a file that holds them as a hole.
+  std::uint64_t bridge_bytes_max = std::uint64_t{1} << 20U;
+};
+
+// The policies in this order; those that this backend cannot use say why. For `stasis doctor`.
+std::vector<Availability> list_policies(const Capabilities& capabilities);
+
+// kInvalidArgument for an unknown name (the message lists them all) or impossible options. The
+// plan passes check_plan().
+Result<RestorePlan> make_plan(std::string_view policy, const PlanInput& input,
+                              const PolicyOptions& options = {});
+
+RestorePlan plan_eager(const PlanInput& input, const PolicyOptions& options);
+RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options);
+
+}  // namespace stasis::snapshot

@@ -1,0 +1,170 @@
+#include "snapshot/restore/plan.h"
+
+#include <algorithm>
+
+#include "core/ranges.h"
+#include "core/text.h"
+
+namespace stasis::snapshot {
+namespace {
+
+constexpr std::uint32_t kPlanThreadsMax = 256;
+
+template <typename... Visitors>
+struct Overload : Visitors... {
+  using Visitors::operator()...;
+};
+template <typename... Visitors>
+Overload(Visitors...) -> Overload<Visitors...>;
+
+GpaRange range_of(const RestoreStep& step) {
+  return std::visit(Overload{[](const MapPrivateFile& s) { return s.range; },
+                             [](const Zero& s) { return s.range; },
+                             [](const ReadInto& s) { return s.source.range; },
+                             [](const DecompressInto& s) { return s.source.range; }},
+                    step);
+}
+
+bool fills(const RestoreStep& step) {
+  return std::holds_alternative<ReadInto>(step) || std::holds_alternative<DecompressInto>(step);
+}
+
+bool inside(GpaRange inner, GpaRange outer) {
+  return inner.begin >= outer.begin && make_range(inner.begin, inner.size).has_value() &&
+         fits(inner.begin.value - outer.begin.value, inner.size, outer.size);
+}
+
+class PlanChecker {
+ public:
+  PlanChecker(const RestorePlan& plan, const PlanInput& input) : plan_(plan), input_(input) {}
+
+  Result<void> check() {
+    if (plan_.threads == 0 || plan_.threads > kPlanThreadsMax) {
+      return broken("restore with " + std::to_string(plan_.threads) + " threads; 1 to " +
+                    std::to_string(kPlanThreadsMax) + " are possible");
+    }
+    STASIS_TRY(check_regions());
+    bool filling = false;
+    for (const RestoreStep& step : plan_.steps) {
+      filling = filling || fills(step);
+      if (filling && !fills(step)) {
+        return broken("the step for " + describe(range_of(step)) + " maps memory after another " +
+                      "has filled some");
+      }
+      STASIS_TRY(check_place(range_of(step)));
+      STASIS_TRY(std::visit([this](const auto& s) { return check_step(s); }, step));
+    }
+    return check_disjoint();
+  }
+
+ private:
+  [[nodiscard]] Error broken(const std::string& why) const {
+    return Error{Errc::kInvalidArgument, 0,
+                 "restore plan of policy '" + plan_.policy + "': " + why};
+  }
+
+  Result<void> check_regions() {
+    bool same = plan_.regions.size() == input_.regions.size();
+    for (std::size_t i = 0; same && i < plan_.regions.size(); ++i) {
+      same = plan_.regions[i].range == input_.regions[i].range;
+    }
+    if (!same) {
+      return broken("its regions are not those of the snapshot");
+    }
+    return {};
+  }
+
+  Result<void> check_place(GpaRange range) {
+    const bool placed =
+        std::any_of(input_.regions.begin(), input_.regions.end(),
+                    [&](const ManifestRegion& region) { return inside(range, region.range); });
+    const std::uint64_t unit = std::max<std::uint64_t>(input_.page_size_bytes, 1);
+    if (!placed || range.size == 0 || !is_aligned(range.begin.value, unit) ||
+        !is_aligned(range.size, unit)) {
+      return broken("the step for " + describe(range) + " is not whole pages of one region");
+    }
+    return {};
+  }
+
+  Result<void> check_step(const MapPrivateFile& step) {
+    if (step.depth >= input_.layers.size() || !input_.layers[step.depth].mappable ||
+        !is_aligned(step.file_offset, input_.host_page_size_bytes) ||
+        !fits(step.file_offset, step.range.size, input_.layers[step.depth].payload_bytes)) {
+      return broken("the mapping of " + describe(step.range) + " at file offset " +
+                    hex(step.file_offset) + " leaves the payload at depth " +
+                    std::to_string(step.depth) + " or is not aligned to pages");
+    }
+    return {};
+  }
+  Result<void> check_step(const Zero&) { return {}; }
+  Result<void> check_step(const ReadInto& step) {
+    return check_source(step.source, ExtentKind::kRaw);
+  }
+  Result<void> check_step(const DecompressInto& step) {
+    return check_source(step.source, ExtentKind::kLz4);
+  }
+  Result<void> check_source(const SourceExtent& source, ExtentKind kind) {
+    if (source.depth >= input_.layers.size() || source.extent.kind != kind ||
+        !inside(source.range, source.extent.range)) {
+      return broken("the step for " + describe(source.range) + " does not fit its extent");
+    }
+    return {};
+  }
+
+  Result<void> check_disjoint() {
+    GpaRanges filled;
+    for (const RestoreStep& step : plan_.steps) {
+      if (fills(step)) {
+        filled.push_back(range_of(step));
+      }
+    }
+    std::sort(filled.begin(), filled.end(),
+              [](const GpaRange& a, const GpaRange& b) { return a.begin < b.begin; });
+    for (std::size_t i = 1; i < filled.size(); ++i) {
+      if (filled[i].begin < filled[i - 1].end()) {
+        return broken("two steps fill " + describe(filled[i]));
+      }
+    }
+    return {};
+  }
+
+  const RestorePlan& plan_;
+  const PlanInput& input_;
+};
+
+}  // namespace
+
+std::string_view name_of(ReadAhead read_ahead) {
+  switch (read_ahead) {
+    case ReadAhead::kNormal:
+      return "normal";
+    case ReadAhead::kRandom:
+      return "random";
+    case ReadAhead::kSequential:
+      return "sequential";
+    case ReadAhead::kWillNeed:
+      return "will_need";
+  }
+  return "unknown read-ahead";
+}
+
+PlanSummary summarize(const RestorePlan& plan) {
+  PlanSummary summary;
+  for (const RestoreStep& step : plan.steps) {
+    if (std::holds_alternative<MapPrivateFile>(step)) {
+      ++summary.mappings;
+      summary.mapped_bytes += range_of(step).size;
+    } else if (const auto* zero = std::get_if<Zero>(&step)) {
+      summary.mappings += zero->by == ZeroBy::kMapping ? 1U : 0U;
+    } else {
+      summary.filled_bytes += range_of(step).size;
+    }
+  }
+  return summary;
+}
+
+Result<void> check_plan(const RestorePlan& plan, const PlanInput& input) {
+  return PlanChecker(plan, input).check();
+}
+
+}  // namespace stasis::snapshot

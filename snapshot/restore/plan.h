@@ -1,0 +1,116 @@
+// RestorePlan: how one snapshot becomes the memory of a VM, as a list of small steps. Policies
+// (snapshot/policies/) make plans without touching anything; the Restorer executes them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/address.h"
+#include "core/guest_memory.h"
+#include "core/result.h"
+#include "snapshot/manifest.h"
+
+namespace stasis::snapshot {
+
+// A piece of guest memory and the extent that holds its bytes, after a chain has been resolved:
+// never kInherited. `range` lies inside `extent.range`, and is smaller where a newer snapshot of
+// the chain covers a part of the extent. Value.
+struct SourceExtent {
+  GpaRange range;
+  std::uint32_t depth = 0;  // 0: the snapshot itself, 1: its parent, ...
+  Extent extent;
+  friend bool operator==(const SourceExtent&, const SourceExtent&) = default;
+};
+
+// What a policy needs to know of one snapshot of the chain. Value.
+struct SourceLayer {
+  Layout layout = Layout::kMappable;
+  std::uint64_t payload_bytes = 0;
+  // Whether the payload is a file of this host, which can be mapped.
+  bool mappable = true;
+};
+
+// All that policies decide by. Value.
+struct PlanInput {
+  std::uint32_t page_size_bytes = 4096;
+  std::uint64_t host_page_size_bytes = 4096;
+  std::vector<ManifestRegion> regions;
+  std::vector<SourceLayer> layers;    // By depth.
+  std::vector<SourceExtent> extents;  // In address order; every byte of every region once.
+};
+
+// What the host is told about the use of a mapping. One advice each, not flags: MADV_* are an
+// enumeration.
+enum class ReadAhead : std::uint8_t { kNormal, kRandom, kSequential, kWillNeed };
+std::string_view name_of(ReadAhead read_ahead);
+
+// Payload bytes are compared with their checksums before the guest can see them.
+enum class Verify : std::uint8_t { kOff, kOn };
+
+// ---- Steps ----
+
+// `range` shows the payload of snapshot `depth` from `file_offset` on; writes are copied.
+struct MapPrivateFile {
+  GpaRange range;
+  std::uint32_t depth = 0;
+  std::uint64_t file_offset = 0;  // Multiple of the host's page size.
+  ReadAhead read_ahead = ReadAhead::kNormal;
+  friend bool operator==(const MapPrivateFile&, const MapPrivateFile&) = default;
+};
+
+enum class ZeroBy : std::uint8_t {
+  kMapping,  // Fresh memory takes the place: costs a mapping, and nothing until it is touched.
+  kFilling,  // The bytes are overwritten: costs a copied page each, and no mapping.
+};
+
+// `range`, which an earlier step has mapped, becomes zero. Memory that no step touches is zero.
+struct Zero {
+  GpaRange range;
+  ZeroBy by = ZeroBy::kMapping;
+  friend bool operator==(const Zero&, const Zero&) = default;
+};
+
+// Copies raw bytes (kRaw) of the extent into `source.range`.
+struct ReadInto {
+  SourceExtent source;
+  friend bool operator==(const ReadInto&, const ReadInto&) = default;
+};
+
+// Decompresses chunks (kLz4) of the extent into `source.range`.
+struct DecompressInto {
+  SourceExtent source;
+  friend bool operator==(const DecompressInto&, const DecompressInto&) = default;
+};
+
+using RestoreStep = std::variant<MapPrivateFile, Zero, ReadInto, DecompressInto>;
+
+// Value. Steps are applied in order, except that those which fill memory (ReadInto,
+// DecompressInto) all come after those which map it, do not overlap one another, and are spread
+// over `threads` threads.
+struct RestorePlan {
+  std::string policy;
+  std::vector<RegionSpec> regions;  // In address order, as they are created.
+  std::vector<RestoreStep> steps;
+  std::uint32_t threads = 1;
+  Verify verify = Verify::kOn;
+  std::vector<std::string> notes;  // What the policy decided that its name does not say.
+};
+
+// Totals for run records and tests. Value.
+struct PlanSummary {
+  std::uint64_t mappings = 0;      // Of files, and of fresh memory over them.
+  std::uint64_t mapped_bytes = 0;  // Of files.
+  std::uint64_t filled_bytes = 0;  // Copied or decompressed before the guest runs.
+  friend bool operator==(const PlanSummary&, const PlanSummary&) = default;
+};
+PlanSummary summarize(const RestorePlan& plan);
+
+// The rules above, checked against the input: every step inside one region, filling steps disjoint
+// and after the mapping ones, offsets aligned and inside the payload. A plan that breaks them is a
+// bug of its policy (kInvalidArgument); the Restorer refuses it before it creates anything.
+Result<void> check_plan(const RestorePlan& plan, const PlanInput& input);
+
+}  // namespace stasis::snapshot
