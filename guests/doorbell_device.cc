@@ -101,6 +101,11 @@ Result<std::uint64_t> DoorbellDevice::resumed_counter(const GuestMemory& memory)
   return memory.read_object<std::uint64_t>(mailbox_field(offsetof(MailboxHeader, resumed_counter)));
 }
 
+std::optional<std::uint64_t> DoorbellDevice::first_resumed_counter() const {
+  const MutexLock lock(mutex_);
+  return first_resumed_;
+}
+
 std::optional<abi::FaultHistogram> DoorbellDevice::fault_histogram() const {
   const MutexLock lock(mutex_);
   return histogram_;
@@ -149,6 +154,9 @@ Result<WriteOutcome> DoorbellDevice::write(std::uint64_t offset, std::uint8_t wi
                         std::to_string(offset) + " does not fit into 32 bits");
   }
   const MutexLock lock(mutex_);
+  if (!first_resumed_) {
+    STASIS_ASSIGN(first_resumed_, resumed_counter(host.memory()));
+  }
   state_.rung = true;
   return dispatch(static_cast<abi::Register>(offset / 4), static_cast<std::uint32_t>(data), vcpu,
                   host);
@@ -341,6 +349,7 @@ Result<void> DoorbellDevice::load_state(const DeviceState& state) {
   state_ = std::move(loaded);
   responses_.clear();
   histogram_.reset();
+  first_resumed_.reset();
   draw_generation();
   if (state_.rung) {
     ++state_.restore_count;

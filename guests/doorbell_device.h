@@ -74,6 +74,12 @@ class DoorbellDevice final : public Device {
   // there until the restored guest has run, so compare it with the counter at entry.
   [[nodiscard]] Result<std::uint64_t> resumed_counter(const GuestMemory& memory) const;
 
+  // resumed_counter() as it stood when the guest rang for the first time since creation or
+  // load_state(): its first instruction after a restore, even if later doorbells have returned
+  // since. Nothing before; a value that the guest stored earlier if it rang without having returned
+  // from one of those doorbells.
+  [[nodiscard]] std::optional<std::uint64_t> first_resumed_counter() const;
+
   // The histogram that the guest published last; nothing if it has not, since creation or load.
   [[nodiscard]] std::optional<abi::FaultHistogram> fault_histogram() const;
 
@@ -121,6 +127,7 @@ class DoorbellDevice final : public Device {
   DoorbellState state_ STASIS_GUARDED_BY(mutex_);
   std::deque<std::vector<std::byte>> responses_ STASIS_GUARDED_BY(mutex_);
   std::optional<abi::FaultHistogram> histogram_ STASIS_GUARDED_BY(mutex_);
+  std::optional<std::uint64_t> first_resumed_ STASIS_GUARDED_BY(mutex_);
   std::array<std::byte, abi::kGenerationBytes> generation_ STASIS_GUARDED_BY(mutex_) = {};
 };
 
