@@ -155,7 +155,10 @@ Result<WriteOutcome> DoorbellDevice::write(std::uint64_t offset, std::uint8_t wi
   }
   const MutexLock lock(mutex_);
   if (!first_resumed_) {
-    STASIS_ASSIGN(first_resumed_, resumed_counter(host.memory()));
+    // Without a mailbox there is nothing to note; the doorbells that need one say so.
+    if (const Result<std::uint64_t> counter = resumed_counter(host.memory())) {
+      first_resumed_ = *counter;
+    }
   }
   state_.rung = true;
   return dispatch(static_cast<abi::Register>(offset / 4), static_cast<std::uint32_t>(data), vcpu,
