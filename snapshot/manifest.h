@@ -32,19 +32,32 @@ struct SnapshotId {
 };
 std::string to_string(const SnapshotId& id);
 
-// XXH3-128 of the manifest message. Detects accidents, not attackers.
+// Nothing unless `text` is exactly 32 hexadecimal digits.
+std::optional<SnapshotId> parse_snapshot_id(std::string_view text);
+// From the host's random number generator.
+SnapshotId random_snapshot_id();
+
+// XXH3-128 of the manifest message (without the header before it). Detects accidents, not
+// attackers.
 struct ContentRoot {
   std::uint64_t low = 0, high = 0;
   friend bool operator==(const ContentRoot&, const ContentRoot&) = default;
 };
 std::string to_string(const ContentRoot& root);
 
+inline constexpr std::uint64_t kRegionAlignmentBytes = std::uint64_t{64} << 10U;
+
+// The names of a snapshot's files.
+inline constexpr std::string_view kManifestFile = "manifest.capnp";
+inline constexpr std::string_view kIndexFile = "index.capnp";
+inline constexpr std::string_view kPayloadFile = "memory";
+
 // The numbers of all enumerations below are written to files.
 enum class Layout : std::uint8_t {
-  kMappable = 1,  // Raw, sparse, in address order: file offset = offset in guest RAM without holes,
-                  // rounded so that every region starts at a multiple of 64 KiB.
-  kPacked =
-      2,  // Only stored pages, back to back (raw extents start at a multiple of the page size).
+  kMappable = 1,  // Raw, sparse, in address order: each region lies whole in the file, at the
+                  // first multiple of kRegionAlignmentBytes behind the region before it.
+  kPacked = 2,    // Only stored pages, back to back; raw extents start at a multiple of the page
+                  // size.
 };
 std::string_view name_of(Layout layout);
 
@@ -59,24 +72,43 @@ enum class ExtentKind : std::uint8_t {
 };
 std::string_view name_of(ExtentKind kind);
 
+constexpr bool is_stored(ExtentKind kind) {
+  return kind == ExtentKind::kRaw || kind == ExtentKind::kLz4;
+}
+
 // A run of pages stored in one way. Extents are in address order and cover every byte of every
 // region exactly once: a hole is an error, never a guess.
 struct Extent {
   GpaRange range;  // Whole pages, inside one region.
   ExtentKind kind = ExtentKind::kZero;
-  std::uint64_t file_offset = 0;  // kRaw: of the first byte in `memory`; multiple of the page size.
-  std::uint32_t first_chunk = 0;  // kRaw, kLz4: index of its first chunk.
+  // Of the first stored byte in `memory`; the chunks of an extent follow each other without a gap.
+  // kRaw: a multiple of the page size. 0 unless is_stored().
+  std::uint64_t file_offset = 0;
+  // Index of its first chunk: chunks are numbered in the order of extents. 0 unless is_stored().
+  std::uint32_t first_chunk = 0;
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 
-// One entry of the chunk table. Chunk i of an extent covers
-// [range.begin + i * chunk_bytes, + chunk_bytes), cut at the extent's end.
+// One entry of the chunk table. Chunks are cut at the guest addresses that are multiples of
+// chunk_bytes, and at both ends of their extent: the first and the last may be short.
 struct Chunk {
   std::uint64_t file_offset = 0;
   std::uint32_t stored_bytes = 0;  // == raw length of the chunk: stored raw, also in a kLz4 extent.
   std::uint64_t checksum = 0;      // XXH3-64 of the *raw* bytes, seeded with the chunk's Gpa.
   friend bool operator==(const Chunk&, const Chunk&) = default;
 };
+
+// How many chunks `range` (not empty) touches, and the part of it that lies in the i-th of them.
+constexpr std::uint64_t chunk_count_of(GpaRange range, std::uint64_t chunk_bytes) {
+  return (range.begin.value + (range.size - 1)) / chunk_bytes - range.begin.value / chunk_bytes + 1;
+}
+constexpr GpaRange chunk_range_of(GpaRange range, std::uint64_t index, std::uint64_t chunk_bytes) {
+  // In offsets from the chunk boundary at or below the beginning: the end of `range` may be 2^64.
+  const std::uint64_t lead = range.begin.value & (chunk_bytes - 1);
+  const std::uint64_t from = index == 0 ? 0 : index * chunk_bytes - lead;
+  const std::uint64_t to = (index + 1) * chunk_bytes - lead;
+  return GpaRange{range.begin + from, (to < range.size ? to : range.size) - from};
+}
 
 struct ParentLink {
   SnapshotId id;

@@ -1,0 +1,20 @@
+// XXH3, the checksum of everything stored. It detects accidents, not attackers.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/address.h"
+
+namespace stasis::snapshot {
+
+// Of a chunk's raw bytes, seeded with its guest address, so that a chunk in a wrong place does not
+// pass for a right one.
+std::uint64_t chunk_checksum(std::span<const std::byte> raw, Gpa gpa);
+
+// XXH3-128, seed 0: low half, high half.
+std::array<std::uint64_t, 2> wide_checksum(std::span<const std::byte> bytes);
+
+}  // namespace stasis::snapshot
