@@ -16,6 +16,8 @@
 #include "core/guest_memory.h"
 #include "core/machine.h"
 #include "snapshot/manifest.h"
+#include "snapshot/policies/policy_catalog.h"
+#include "snapshot/trackers/tracker_catalog.h"
 
 namespace stasis::session {
 
@@ -36,18 +38,14 @@ struct LaunchOptions {
   ConsoleSink console = {};
 };
 
-// Whether stored bytes are checked against their checksums before the guest can see them.
-enum class Verify : std::uint8_t { kOff, kOn };
-
 // A snapshot to be restored. Value.
 struct RestoreOptions {
   std::string policy = "lazy";  // A name of snapshot/policies.
-  std::uint32_t threads = 1;    // Of the policy's eager part.
-  Verify verify = Verify::kOn;  // The manifest and the index are always checked.
-  HugePages huge_pages = HugePages::kTransparent;
-  // A tracker (snapshot/trackers) to arm before the guest runs: makes save(kDiff) possible. Empty:
+  snapshot::PolicyOptions policy_options = {};
+  // A tracker (snapshot/trackers) to arm before the guest runs: makes save(kDiff) cheap. Empty:
   // none, and the guest starts a little earlier.
   std::string tracker = {};
+  snapshot::TrackerOptions tracker_options = {};
   StartMode start = StartMode::kRunning;
   std::optional<MonotonicNs> spawned_at = {};  // The caller's clock, for Milestone::kSpawn.
   std::optional<MonotonicNs> begin_at = {};    // For Milestone::kBegin; nothing: now.
@@ -72,6 +70,7 @@ struct SaveOptions {
   std::vector<snapshot::Label> labels = {};
   // Arm this tracker after the save, so that a kDiff on this snapshot can follow. Empty: none.
   std::string then_track = {};
+  snapshot::TrackerOptions tracker_options = {};
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = {};
   // When this becomes true the save stops soon, removes what it wrote and fails with kIo. Borrowed,
   // may be null.
@@ -99,7 +98,7 @@ struct DirtyReport {
 
 // An answer of the guest. Value.
 struct Response {
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes = {};
   MonotonicNs requested_at = 0;
   MonotonicNs responded_at = 0;  // When the host saw the doorbell.
 };

@@ -69,7 +69,8 @@ class Session {
   // without a parent.
   virtual Result<SaveReport> save(const std::string& path, const SaveOptions& options) = 0;
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
-  virtual Result<void> track(const std::string& tracker) = 0;
+  virtual Result<void> track(const std::string& tracker,
+                             const snapshot::TrackerOptions& options) = 0;
   // The pages written since track() or the last call, which count again from now on; pauses a
   // running guest for it. A later save(kDiff) still includes them. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;

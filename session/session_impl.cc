@@ -1,0 +1,230 @@
+#include "session/session_impl.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace stasis::session::internal {
+
+namespace {
+
+constexpr std::chrono::nanoseconds kPauseTimeout = std::chrono::seconds(10);
+
+std::int64_t to_ns(const timeval& time) {
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::int64_t>(time.tv_usec) * 1'000;
+}
+
+// Saturates, so that "for ever" can be asked for.
+MonotonicNs deadline_after(std::chrono::nanoseconds timeout) {
+  const MonotonicNs now = host_clock().now();
+  return timeout.count() > INT64_MAX - now ? INT64_MAX : now + timeout.count();
+}
+
+}  // namespace
+
+ProcessUsage process_usage() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return {.minor_faults = static_cast<std::uint64_t>(usage.ru_minflt),
+          .major_faults = static_cast<std::uint64_t>(usage.ru_majflt),
+          .user_cpu_ns = to_ns(usage.ru_utime),
+          .system_cpu_ns = to_ns(usage.ru_stime)};
+}
+
+SessionImpl::SessionImpl(Parts parts, std::unique_ptr<Machine> machine)
+    : parts_(std::move(parts)), machine_(std::move(machine)) {
+  if (parts_.saved_ready) {
+    phase_ = GuestPhase::kReady;
+  }
+}
+
+// A tracker disarms when it is destroyed, for which no vCPU may be in the guest; pausing here also
+// keeps a guest from writing to the console after its owner has gone.
+SessionImpl::~SessionImpl() {
+  if (tracker_ != nullptr && machine_->pause(kPauseTimeout)) {
+    static_cast<void>(machine_->disarm_dirty(*tracker_));
+    tracker_.reset();
+  }
+}
+
+Result<void> SessionImpl::note(const MachineEvent& event) {
+  switch (event.kind) {
+    case MachineEvent::Kind::kReady:
+      phase_ = GuestPhase::kReady;
+      held_ = true;
+      return {};
+    case MachineEvent::Kind::kResponse:
+      parts_.milestones->record_at(Milestone::kFirstResponse, event.at);
+      note_first_instruction();
+      responded_.push_back(event.at);
+      return {};
+    case MachineEvent::Kind::kCheckpoint:
+      checkpoints_.push_back(event.value);
+      held_ = true;
+      return {};
+    case MachineEvent::Kind::kExit:
+      phase_ = GuestPhase::kExited;
+      exit_code_ = event.value;
+      held_ = true;
+      return {};
+    case MachineEvent::Kind::kHalted:
+      return Error{Errc::kGuestFault, 0, "every vCPU of the guest has halted without exiting"};
+    case MachineEvent::Kind::kGuestFailed:
+      return Error{Errc::kGuestFault, 0, "guest: " + event.message};
+    case MachineEvent::Kind::kHostFailed:
+      return Error{Errc::kBackend, 0, event.message};
+  }
+  return Error{Errc::kBackend, 0, "an event of an unknown kind"};
+}
+
+Result<void> SessionImpl::take_event(MonotonicNs deadline) {
+  const MonotonicNs now = host_clock().now();
+  const std::chrono::nanoseconds left(deadline > now ? deadline - now : 0);
+  STASIS_ASSIGN(const MachineEvent event, machine_->wait_event(left));
+  return note(event);
+}
+
+Result<void> SessionImpl::release() {
+  if (phase_ == GuestPhase::kExited || (!held_ && !machine_->is_paused())) {
+    return {};
+  }
+  held_ = false;
+  return machine_->resume();
+}
+
+Error SessionImpl::exited_instead(std::string_view of_what) const {
+  return Error{Errc::kGuestFault, 0,
+               "the guest exited with code " + std::to_string(exit_code_.value_or(0)) +
+                   " instead of " + std::string(of_what)};
+}
+
+Result<void> SessionImpl::wait_ready(std::chrono::nanoseconds timeout) {
+  const MonotonicNs deadline = deadline_after(timeout);
+  if (phase_ == GuestPhase::kStarting) {
+    STASIS_TRY(release());
+  }
+  while (phase_ == GuestPhase::kStarting) {
+    STASIS_TRY(take_event(deadline));
+  }
+  if (phase_ == GuestPhase::kExited) {
+    return exited_instead("becoming ready");
+  }
+  return {};
+}
+
+Result<Response> SessionImpl::request(std::span<const std::byte> bytes,
+                                      std::chrono::nanoseconds timeout) {
+  if (phase_ == GuestPhase::kExited) {
+    return exited_instead("answering a request");
+  }
+  const MonotonicNs now = host_clock().now();
+  // Into the mailbox before the guest runs again, so that it need not wait for it.
+  STASIS_TRY(parts_.doorbell->post_request(machine_->device_host(), bytes));
+  requested_.push_back(now);
+  ++requests_;
+  STASIS_TRY(release());
+  return take_response(timeout);
+}
+
+Result<Response> SessionImpl::take_response(std::chrono::nanoseconds timeout) {
+  if (requested_.empty()) {
+    return Error{Errc::kInvalidArgument, 0, "no request is without an answer"};
+  }
+  const MonotonicNs deadline = deadline_after(timeout);
+  while (responded_.empty()) {
+    if (phase_ == GuestPhase::kExited) {
+      return exited_instead("answering a request");
+    }
+    STASIS_TRY(release());  // A checkpoint on the way holds the guest.
+    STASIS_TRY(take_event(deadline));
+  }
+  Response response{.requested_at = requested_.front(), .responded_at = responded_.front()};
+  STASIS_ASSIGN(response.bytes, parts_.doorbell->take_response());
+  requested_.pop_front();
+  responded_.pop_front();
+  return response;
+}
+
+void SessionImpl::note_first_instruction() {
+  if (!parts_.restored || !parts_.anchor || parts_.milestones->at(Milestone::kFirstInstruction)) {
+    return;
+  }
+  const std::optional<std::uint64_t> counter = parts_.doorbell->first_resumed_counter();
+  const std::optional<TscAnchor> now = take_tsc_anchor();
+  if (!counter || !now) {
+    return;
+  }
+  // A counter from before the restore, or one that is not the host's, lies outside the anchors.
+  if (const auto converted = convert_tsc(*counter, *parts_.anchor, *now)) {
+    parts_.milestones->record_at(Milestone::kFirstInstruction, converted->at);
+    first_instruction_error_ns_ = converted->error_ns;
+  }
+}
+
+Result<void> SessionImpl::settle(std::chrono::nanoseconds timeout) {
+  const MonotonicNs deadline = deadline_after(timeout);
+  // There is no event for a guest that has begun to wait: this looks every now and then, after all
+  // that is measured.
+  while (parts_.will_ring && !parts_.doorbell->first_resumed_counter()) {
+    Result<void> outcome =
+        take_event(std::min(deadline, deadline_after(std::chrono::microseconds(50))));
+    if (!outcome && (outcome.error().code != Errc::kTimeout || host_clock().now() >= deadline)) {
+      return outcome;
+    }
+  }
+  note_first_instruction();
+  return {};
+}
+
+Result<std::uint64_t> SessionImpl::wait_exit(std::chrono::nanoseconds timeout) {
+  const MonotonicNs deadline = deadline_after(timeout);
+  while (phase_ != GuestPhase::kExited) {
+    STASIS_TRY(release());
+    STASIS_TRY(take_event(deadline));
+  }
+  return *exit_code_;
+}
+
+Result<std::uint64_t> SessionImpl::wait_checkpoint(std::chrono::nanoseconds timeout) {
+  const MonotonicNs deadline = deadline_after(timeout);
+  while (checkpoints_.empty()) {
+    if (phase_ == GuestPhase::kExited) {
+      return exited_instead("reaching a checkpoint");
+    }
+    STASIS_TRY(release());
+    STASIS_TRY(take_event(deadline));
+  }
+  const std::uint64_t value = checkpoints_.front();
+  checkpoints_.pop_front();
+  return value;
+}
+
+Result<void> SessionImpl::pause(std::chrono::nanoseconds timeout) {
+  return machine_->pause(timeout);
+}
+
+Result<void> SessionImpl::resume() {
+  held_ = false;
+  return machine_->resume();
+}
+
+Result<SessionCounters> SessionImpl::counters() {
+  const bool was_running = !machine_->is_paused();
+  STASIS_TRY(machine_->pause(kPauseTimeout));
+  const ProcessUsage usage = process_usage();
+  SessionCounters counters{.machine = machine_->counters(),
+                           .requests = requests_,
+                           .minor_faults = usage.minor_faults - parts_.usage.minor_faults,
+                           .major_faults = usage.major_faults - parts_.usage.major_faults,
+                           .read_bytes = parts_.read_bytes,
+                           .user_cpu_ns = usage.user_cpu_ns - parts_.usage.user_cpu_ns,
+                           .system_cpu_ns = usage.system_cpu_ns - parts_.usage.system_cpu_ns};
+  if (was_running && !held_) {
+    STASIS_TRY(machine_->resume());
+  }
+  return counters;
+}
+
+}  // namespace stasis::session::internal

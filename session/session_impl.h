@@ -1,0 +1,112 @@
+// The one implementation of Session. Private to session/; launch.cc and restore.cc make it, saving
+// is in save.cc.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "core/dirty_tracker.h"
+#include "guests/doorbell_device.h"
+#include "session/console_buffer.h"
+#include "session/session.h"
+#include "session/tsc_clock.h"
+#include "snapshot/manifest.h"
+
+namespace stasis::session::internal {
+
+// What a session keeps of the snapshot that a kDiff would have as its parent. Value.
+struct Parent {
+  std::string path;
+  snapshot::SnapshotId id;
+};
+
+// Counters of the process when the session began: its own are the difference. Value.
+struct ProcessUsage {
+  std::uint64_t minor_faults = 0;
+  std::uint64_t major_faults = 0;
+  std::int64_t user_cpu_ns = 0;
+  std::int64_t system_cpu_ns = 0;
+};
+ProcessUsage process_usage();
+
+// The bus of every session: a doorbell that prints to `console`.
+Result<std::unique_ptr<DeviceBus>> make_devices(Architecture architecture,
+                                                const std::shared_ptr<ConsoleBuffer>& console,
+                                                std::shared_ptr<guests::DoorbellDevice>& doorbell);
+
+class SessionImpl final : public Session {
+ public:
+  // What exists before the Machine does.
+  struct Parts {
+    std::shared_ptr<ConsoleBuffer> console;
+    std::shared_ptr<guests::DoorbellDevice> doorbell;
+    std::unique_ptr<MilestoneLog> milestones;  // Its address is given to the Machine.
+    std::optional<TscAnchor> anchor;           // Taken before the restore began.
+    ProcessUsage usage;
+    std::vector<snapshot::Label> labels;
+    std::optional<Parent> parent;
+    bool restored = false;
+    bool saved_ready = false;      // Restored from a snapshot whose guest was warm.
+    bool will_ring = false;        // Runs to a doorbell by itself, without a request.
+    std::uint64_t read_bytes = 0;  // By the restore.
+  };
+  SessionImpl(Parts parts, std::unique_ptr<Machine> machine);
+  ~SessionImpl() override;
+
+  Result<void> wait_ready(std::chrono::nanoseconds timeout) override;
+  Result<Response> request(std::span<const std::byte> bytes,
+                           std::chrono::nanoseconds timeout) override;
+  Result<Response> take_response(std::chrono::nanoseconds timeout) override;
+  Result<void> settle(std::chrono::nanoseconds timeout) override;
+  Result<std::uint64_t> wait_exit(std::chrono::nanoseconds timeout) override;
+  Result<std::uint64_t> wait_checkpoint(std::chrono::nanoseconds timeout) override;
+  Result<void> pause(std::chrono::nanoseconds timeout) override;
+  Result<void> resume() override;
+  Result<SaveReport> save(const std::string& path, const SaveOptions& options) override;
+  Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
+  Result<DirtyReport> dirty() override;
+
+  [[nodiscard]] GuestPhase phase() const override { return phase_; }
+  [[nodiscard]] std::optional<std::uint64_t> exit_code() const override { return exit_code_; }
+  [[nodiscard]] std::string console() const override { return parts_.console->text(); }
+  [[nodiscard]] const MilestoneLog& milestones() const override { return *parts_.milestones; }
+  [[nodiscard]] std::int64_t first_instruction_error_ns() const override {
+    return first_instruction_error_ns_;
+  }
+  [[nodiscard]] Result<SessionCounters> counters() override;
+  [[nodiscard]] Machine& machine() override { return *machine_; }
+
+ private:
+  // Waits for one event, at most until `deadline`, and takes note of it. An event that ends the
+  // guest badly is an Error.
+  Result<void> take_event(MonotonicNs deadline);
+  Result<void> note(const MachineEvent& event);
+  // Lets the guest run if it is paused, or held at a doorbell that ended a phase.
+  Result<void> release();
+  // Records kFirstInstruction if the guest has executed since the restore.
+  void note_first_instruction();
+  [[nodiscard]] Error exited_instead(std::string_view of_what) const;
+
+  // Pauses for the time of `action` and lets the guest run again if it did before.
+  template <typename Action>
+  auto while_paused(Action action) -> decltype(action());
+
+  // Owner thread only.
+  Parts parts_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<DirtyTracker> tracker_;  // Armed; destroyed before the Machine.
+  std::string tracker_name_;
+  GpaRanges dirty_since_parent_;  // Collected by dirty(), still owed to the next kDiff.
+  std::int64_t arm_ns_ = 0;
+  GuestPhase phase_ = GuestPhase::kStarting;
+  bool held_ = false;  // At kReady, kCheckpoint or kExit; resume() goes on.
+  std::optional<std::uint64_t> exit_code_;
+  std::deque<std::uint64_t> checkpoints_;
+  std::deque<MonotonicNs> responded_;  // When the doorbell of each response not taken rang.
+  std::deque<MonotonicNs> requested_;  // When each request without an answer was posted.
+  std::uint64_t requests_ = 0;
+  std::int64_t first_instruction_error_ns_ = 0;
+};
+
+}  // namespace stasis::session::internal
