@@ -1,0 +1,27 @@
+#include "tests/conformance/backend_cases.h"
+
+#include "mock/mock_backend.h"
+#include "tests/conformance/toy_kit.h"
+
+namespace stasis::conformance {
+namespace {
+
+BackendCase mock_case(std::string name, const mock::MockOptions& options) {
+  return {std::move(name), [options] { return mock::make_mock_backend(options); }, make_toy_kit};
+}
+
+}  // namespace
+
+void PrintTo(const BackendCase& backend, std::ostream* out) {
+  *out << backend.name;
+}
+
+std::vector<BackendCase> backend_cases() {
+  return {
+      mock_case("Mock4KiB", {}),
+      mock_case("Mock16KiB", {.page_size_bytes = 16384}),
+      mock_case("MockOneVm", {.vms_per_process = 1}),
+  };
+}
+
+}  // namespace stasis::conformance
