@@ -67,6 +67,9 @@ struct Generation {
 };
 Generation generation();
 
+// Warm: the host may save the VM here. Returns when the host resumes it. serve() calls it.
+void ready();
+
 // A numbered point at which the host may save the VM; returns when the host resumes it.
 void checkpoint(std::uint32_t number);
 

@@ -179,6 +179,10 @@ Generation generation() {
   return result;
 }
 
+void ready() {
+  ring_and_stamp(abi::Register::kReady, 0);
+}
+
 void checkpoint(std::uint32_t number) {
   ring_and_stamp(abi::Register::kCheckpoint, number);
 }
@@ -195,7 +199,7 @@ void start_other_vcpus() {
 void serve(Handler handler) {
   start_other_vcpus();
   abi::Mailbox& box = mailbox();
-  ring_and_stamp(abi::Register::kReady, 0);
+  ready();
   for (;;) {
     std::uint64_t seq = 0;
     while ((seq = __atomic_load_n(&box.header.request_seq, __ATOMIC_ACQUIRE)) ==
