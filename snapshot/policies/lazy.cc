@@ -2,8 +2,8 @@
 //
 // One snapshot's raw extents that lie at a constant distance between guest address and file offset
 // form a *run*, which takes one mapping. What lies between two of them may be mapped with them if
-// it is covered later, by a newer snapshot of the chain, or if the same file holds it as a hole.
-// Mappings are laid down oldest snapshot first, so that newer ones cover older ones.
+// it is covered later, by a newer snapshot of the chain or by zeros, or if the file has a hole
+// there. Mappings are laid down oldest snapshot first, so that newer ones cover older ones.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -22,6 +22,18 @@ struct Run {
   std::uint64_t file_offset = 0;
   bool mapped = false;
 };
+
+bool overlaps(const GpaRanges& sorted, GpaRange range) {
+  const auto after = std::upper_bound(sorted.begin(), sorted.end(), range.begin,
+                                      [](Gpa gpa, const GpaRange& r) { return gpa < r.begin; });
+  return (after != sorted.end() && after->begin < range.end()) ||
+         (after != sorted.begin() && range.begin < std::prev(after)->end());
+}
+
+// Whether a mapping of that snapshot's file shows something else than zeros at `zero`, or might.
+bool file_hides(const SourceLayer& layer, GpaRange zero) {
+  return layer.layout != Layout::kMappable || overlaps(layer.stored, zero);
+}
 
 std::uint64_t file_position(const SourceExtent& source) {
   return source.extent.file_offset + (source.range.begin.value - source.extent.range.begin.value);
@@ -43,6 +55,10 @@ class RunFinder {
         ++region;
         std::fill(open_.begin(), open_.end(), std::nullopt);  // A mapping stays in its region.
       }
+      if (source.extent.kind == ExtentKind::kZero) {
+        pass_zero(source.range);
+        continue;
+      }
       if (source.depth >= open_.size()) {
         continue;  // check_plan() refuses such an input.
       }
@@ -50,8 +66,6 @@ class RunFinder {
       std::fill(open_.begin(), open_.begin() + source.depth, std::nullopt);
       if (can_map(source)) {
         run_of_[i] = extend_or_start(source);
-      } else if (!can_bridge(source)) {
-        open_[source.depth].reset();
       }
     }
   }
@@ -72,17 +86,19 @@ class RunFinder {
            is_aligned(source.range.size, unit);
   }
 
-  // Whether a mapping of source.depth may run over `source`, which is not mapped from there.
-  [[nodiscard]] bool can_bridge(const SourceExtent& source) {
-    if (source.extent.kind != ExtentKind::kZero) {
-      return true;  // It will be filled.
+  // Mappings may run over zeros: over a short hole of their file as it is, over anything else
+  // because it is made zero afterwards.
+  void pass_zero(GpaRange zero) {
+    for (std::size_t depth = 0; depth < open_.size(); ++depth) {
+      std::optional<OpenRun>& open = open_[depth];
+      if (!open || file_hides(input_.layers[depth], zero)) {
+        continue;
+      }
+      open->bridged_bytes += zero.size;
+      if (open->bridged_bytes > options_.bridge_bytes_max) {
+        open.reset();
+      }
     }
-    auto& open = open_[source.depth];
-    if (!open || input_.layers[source.depth].layout != Layout::kMappable) {
-      return false;
-    }
-    open->bridged_bytes += source.range.size;
-    return open->bridged_bytes <= options_.bridge_bytes_max;
   }
 
   std::size_t extend_or_start(const SourceExtent& source) {
@@ -130,34 +146,36 @@ void choose_mapped(std::vector<Run>& runs, const PolicyOptions& options) {
   }
 }
 
-// The zero extents that a mapping of an older snapshot would hide: its file has other bytes there.
-class HiddenZeros {
- public:
-  explicit HiddenZeros(const std::vector<Run>& runs) {
-    for (const Run& run : runs) {
-      if (run.mapped) {
-        mapped_.push_back(&run);
-      }
-    }
-  }
-  [[nodiscard]] bool hides(const SourceExtent& zero) const {
-    return std::any_of(mapped_.begin(), mapped_.end(), [&](const Run* run) {
-      return run->depth > zero.depth && run->range.begin < zero.range.end() &&
-             zero.range.begin < run->range.end();
-    });
-  }
+// Whether a mapping lies over `zero` where its file does not hold zeros.
+bool is_hidden(GpaRange zero, const std::vector<const Run*>& mapped, const PlanInput& input) {
+  return std::any_of(mapped.begin(), mapped.end(), [&](const Run* run) {
+    return run->range.begin < zero.end() && zero.begin < run->range.end() &&
+           file_hides(input.layers[run->depth], zero);
+  });
+}
 
- private:
-  std::vector<const Run*> mapped_;  // At most mappings_max.
-};
+// Drops the runs of files that hold a zero wherever the guest has one: in the common case all, and
+// then no zero extent needs a look.
+std::vector<const Run*> runs_that_may_hide(std::vector<const Run*> mapped, const PlanInput& input) {
+  std::erase_if(mapped, [&](const Run* run) {
+    const SourceLayer& layer = input.layers[run->depth];
+    return layer.layout == Layout::kMappable && layer.stored.empty();
+  });
+  return mapped;
+}
 
-void append_mappings(std::vector<Run>& runs, const PolicyOptions& options, RestorePlan& plan) {
+std::vector<const Run*> mapped_runs(const std::vector<Run>& runs) {
   std::vector<const Run*> mapped;
   for (const Run& run : runs) {
     if (run.mapped) {
       mapped.push_back(&run);
     }
   }
+  return mapped;
+}
+
+void append_mappings(std::vector<const Run*> mapped, const PolicyOptions& options,
+                     RestorePlan& plan) {
   std::stable_sort(mapped.begin(), mapped.end(),
                    [](const Run* a, const Run* b) { return a->depth > b->depth; });
   for (const Run* run : mapped) {
@@ -166,12 +184,12 @@ void append_mappings(std::vector<Run>& runs, const PolicyOptions& options, Resto
   }
 }
 
-void append_zeros(const PlanInput& input, const std::vector<Run>& runs,
+void append_zeros(const PlanInput& input, const std::vector<const Run*>& mapped,
                   const PolicyOptions& options, RestorePlan& plan) {
-  const HiddenZeros hidden(runs);
+  const std::vector<const Run*> suspects = runs_that_may_hide(mapped, input);
   std::uint32_t mappings = 0;
   for (const SourceExtent& source : input.extents) {
-    if (source.extent.kind != ExtentKind::kZero || !hidden.hides(source)) {
+    if (source.extent.kind != ExtentKind::kZero || !is_hidden(source.range, suspects, input)) {
       continue;
     }
     const bool map = source.range.size >= options.map_bytes_min && mappings < options.mappings_max;
@@ -217,8 +235,9 @@ RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options) {
   finder.find();
   std::vector<Run>& runs = finder.runs();
   choose_mapped(runs, options);
-  append_mappings(runs, options, plan);
-  append_zeros(input, runs, options, plan);
+  const std::vector<const Run*> mapped = mapped_runs(runs);
+  append_mappings(mapped, options, plan);
+  append_zeros(input, mapped, options, plan);
   for (std::size_t i = 0; i < input.extents.size(); ++i) {
     const std::optional<std::size_t> run = finder.run_of()[i];
     if (!run || !runs[*run].mapped) {

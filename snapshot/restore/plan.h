@@ -10,6 +10,7 @@
 
 #include "core/address.h"
 #include "core/guest_memory.h"
+#include "core/ranges.h"
 #include "core/result.h"
 #include "snapshot/manifest.h"
 
@@ -20,7 +21,7 @@ namespace stasis::snapshot {
 // the chain covers a part of the extent. Value.
 struct SourceExtent {
   GpaRange range;
-  std::uint32_t depth = 0;  // 0: the snapshot itself, 1: its parent, ...
+  std::uint32_t depth = 0;  // 0: the snapshot itself, 1: its parent, ... No meaning for kZero.
   Extent extent;
   friend bool operator==(const SourceExtent&, const SourceExtent&) = default;
 };
@@ -31,6 +32,9 @@ struct SourceLayer {
   std::uint64_t payload_bytes = 0;
   // Whether the payload is a file of this host, which can be mapped.
   bool mappable = true;
+  // Guest memory for which the payload has bytes, whether or not a newer snapshot covers it. Only
+  // policies that map over extents need it, and only where the chain has more than one snapshot.
+  GpaRanges stored = {};
 };
 
 // All that policies decide by. Value.

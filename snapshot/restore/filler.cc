@@ -1,0 +1,327 @@
+#include "snapshot/restore/filler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "core/mutex.h"
+#include "core/text.h"
+#include "snapshot/checksum.h"
+#include "snapshot/page_codec.h"
+#include "snapshot/restore/payload_window.h"
+
+namespace stasis::snapshot::internal {
+namespace {
+
+constexpr std::uint64_t kHugePageBytes = std::uint64_t{2} << 20U;
+constexpr std::uint64_t kAreaBytesMax = std::uint64_t{8} << 20U;
+constexpr std::uint64_t kWindowsBytesMax = std::uint64_t{48} << 20U;  // Of all threads together.
+// Below this a system call that copies is cheaper than two that map and unmap.
+constexpr std::uint64_t kWindowBytesMin = std::uint64_t{256} << 10U;
+
+// A part of one extent, at most one area of memory. Value.
+struct Job {
+  const SourceExtent* source = nullptr;
+  GpaRange range;  // Inside source->range.
+};
+
+// One chunk of an extent, as far as a job needs it. Value.
+struct ChunkPart {
+  Chunk chunk;
+  GpaRange whole;   // The guest memory that the chunk holds.
+  GpaRange wanted;  // The part of it to be filled.
+  [[nodiscard]] bool is_stored_raw() const { return chunk.stored_bytes == whole.size; }
+};
+
+// Smaller areas for many threads keep the sum of all windows bounded.
+std::uint64_t area_bytes_for(std::uint32_t threads) {
+  const std::uint64_t share = align_down(kWindowsBytesMax / threads, kHugePageBytes);
+  return std::clamp(share, kHugePageBytes, kAreaBytesMax);
+}
+
+// Cuts a step at multiples of `area_bytes`, moved up to the next start of a chunk: a chunk that is
+// cut would be read and checked twice.
+void append_jobs(const SourceExtent& source, std::uint64_t chunk_bytes, std::uint64_t area_bytes,
+                 std::vector<Job>& jobs) {
+  const Gpa origin = source.extent.range.begin;
+  Gpa begin = source.range.begin;
+  while (begin < source.range.end()) {
+    const std::uint64_t next_area = align_down(begin.value, area_bytes) + area_bytes - origin.value;
+    const Gpa cut = origin + align_up(next_area, chunk_bytes);
+    // `cut` wraps to a small value only beyond the end of every region.
+    const Gpa end = cut <= begin ? source.range.end() : std::min(cut, source.range.end());
+    jobs.push_back({&source, {begin, end.value - begin.value}});
+    begin = end;
+  }
+}
+
+// The jobs of a plan in address order, and where each area's begin.
+struct Schedule {
+  std::vector<Job> jobs;
+  std::vector<std::size_t> area_starts;  // Indices into jobs; one more at the end.
+};
+
+Schedule make_schedule(const RestorePlan& plan, std::span<const PayloadSource> sources) {
+  const std::uint64_t area_bytes = area_bytes_for(plan.threads);
+  Schedule schedule;
+  for (const RestoreStep& step : plan.steps) {
+    const SourceExtent* source = nullptr;
+    if (const auto* read = std::get_if<ReadInto>(&step)) {
+      source = &read->source;
+    } else if (const auto* decompress = std::get_if<DecompressInto>(&step)) {
+      source = &decompress->source;
+    }
+    if (source != nullptr) {
+      append_jobs(*source, sources[source->depth].chunk_bytes, area_bytes, schedule.jobs);
+    }
+  }
+  std::sort(schedule.jobs.begin(), schedule.jobs.end(),
+            [](const Job& a, const Job& b) { return a.range.begin < b.range.begin; });
+  std::optional<std::uint64_t> area;
+  for (std::size_t i = 0; i < schedule.jobs.size(); ++i) {
+    const std::uint64_t here = schedule.jobs[i].range.begin.value / area_bytes;
+    if (area != here) {
+      area = here;
+      schedule.area_starts.push_back(i);
+    }
+  }
+  schedule.area_starts.push_back(schedule.jobs.size());
+  return schedule;
+}
+
+// Fills jobs on one thread. Its buffers live as long as it does.
+class Worker {
+ public:
+  Worker(Verify verify, std::span<const PayloadSource> sources, GuestMemory& memory)
+      : verify_(verify), sources_(sources), memory_(memory) {}
+
+  Result<void> fill(const Job& job) {
+    source_ = &sources_[job.source->depth];
+    STASIS_ASSIGN(const std::vector<ChunkPart> parts, parts_of(job));
+    STASIS_TRY(open_window(parts));
+    for (const ChunkPart& part : parts) {
+      if (auto result = fill_part(part); !result) {
+        return std::move(result).error().with_context("payload '" + source_->file->path() +
+                                                      "': guest memory " + describe(part.whole));
+      }
+    }
+    window_.close();
+    return {};
+  }
+
+ private:
+  // The chunk table comes from a file: every index is checked here, every offset when it is read.
+  Result<std::vector<ChunkPart>> parts_of(const Job& job) const {
+    const Extent& extent = job.source->extent;
+    const std::uint64_t chunk_bytes = source_->chunk_bytes;
+    const std::uint64_t first = (job.range.begin.value - extent.range.begin.value) / chunk_bytes;
+    const std::uint64_t last = (job.range.end().value - 1 - extent.range.begin.value) / chunk_bytes;
+    // Raw bytes lie where the extent says; only their checksums are in the table.
+    const bool raw = extent.kind == ExtentKind::kRaw;
+    const bool use_table = !raw || verify_ == Verify::kOn;
+    if (use_table && !fits(extent.first_chunk + first, last - first + 1, source_->chunks.size())) {
+      return Error{Errc::kCorruption, 0,
+                   "snapshot of '" + source_->file->path() + "': extent " + describe(extent.range) +
+                       " needs chunks beyond the " + std::to_string(source_->chunks.size()) +
+                       " of its index"};
+    }
+    std::vector<ChunkPart> parts;
+    parts.reserve(last - first + 1);
+    for (std::uint64_t i = first; i <= last; ++i) {
+      ChunkPart part;
+      part.whole.begin = extent.range.begin + i * chunk_bytes;
+      part.whole.size = std::min(chunk_bytes, extent.range.size - i * chunk_bytes);
+      if (use_table) {
+        part.chunk = source_->chunks[extent.first_chunk + i];
+      }
+      if (raw) {
+        part.chunk.file_offset = extent.file_offset + i * chunk_bytes;
+        part.chunk.stored_bytes = static_cast<std::uint32_t>(part.whole.size);
+      }
+      part.wanted.begin = std::max(part.whole.begin, job.range.begin);
+      const Gpa end = std::min(part.whole.end(), job.range.end());
+      part.wanted.size = end.value - part.wanted.begin.value;
+      parts.push_back(part);
+    }
+    return parts;
+  }
+
+  // Maps the job's stretch of the payload if that is worth it; otherwise chunks are read singly.
+  Result<void> open_window(const std::vector<ChunkPart>& parts) {
+    window_.close();
+    std::uint64_t begin = UINT64_MAX;
+    std::uint64_t end = 0;
+    std::uint64_t sum = 0;
+    for (const ChunkPart& part : parts) {
+      const Chunk& chunk = part.chunk;
+      if (!fits(chunk.file_offset, chunk.stored_bytes, source_->file->size_bytes())) {
+        return Error{Errc::kCorruption, 0,
+                     "payload '" + source_->file->path() + "': the chunk of guest memory " +
+                         describe(part.whole) + " ends at offset " +
+                         std::to_string(chunk.file_offset) + " + " +
+                         std::to_string(chunk.stored_bytes) + ", but the file has " +
+                         std::to_string(source_->file->size_bytes()) +
+                         " bytes: it was cut short or belongs to another snapshot"};
+      }
+      begin = std::min(begin, chunk.file_offset);
+      end = std::max(end, chunk.file_offset + chunk.stored_bytes);
+      sum += chunk.stored_bytes;
+    }
+    // Chunks that lie far apart would map much more than they use.
+    if (source_->file->fd() < 0 || end - begin < kWindowBytesMin || (end - begin) / 2 > sum) {
+      return {};
+    }
+    if (auto result = window_.open(source_->file->fd(), begin, end - begin); !result) {
+      return std::move(result).error().with_context("payload '" + source_->file->path() + "'");
+    }
+    return {};
+  }
+
+  Result<void> fill_part(const ChunkPart& part) {
+    STASIS_ASSIGN(const std::span<std::byte> out, memory_.writable_view(part.wanted));
+    const bool whole = part.wanted == part.whole;
+    if (!part.is_stored_raw()) {
+      return whole ? decompress(part, out) : fill_through_scratch(part, out);
+    }
+    const Chunk& chunk = part.chunk;
+    const auto mapped = window_.bytes(chunk.file_offset, chunk.stored_bytes);
+    const std::uint64_t skipped = part.wanted.begin.value - part.whole.begin.value;
+    if (!mapped.empty()) {
+      STASIS_TRY(check(part, mapped));
+      std::memcpy(out.data(), mapped.data() + skipped, out.size());
+      return {};
+    }
+    if (whole || verify_ == Verify::kOff) {
+      STASIS_TRY(source_->file->read_at(chunk.file_offset + skipped, out));
+      return verify_ == Verify::kOff ? Result<void>{} : check(part, out);
+    }
+    return fill_through_scratch(part, out);
+  }
+
+  // For a part of a chunk that can only be had, or only be checked, whole.
+  Result<void> fill_through_scratch(const ChunkPart& part, std::span<std::byte> out) {
+    raw_.resize(part.whole.size);
+    if (part.is_stored_raw()) {
+      STASIS_TRY(source_->file->read_at(part.chunk.file_offset, raw_));
+      STASIS_TRY(check(part, raw_));
+    } else {
+      STASIS_TRY(decompress(part, raw_));
+    }
+    std::memcpy(out.data(), raw_.data() + (part.wanted.begin.value - part.whole.begin.value),
+                out.size());
+    return {};
+  }
+
+  Result<void> decompress(const ChunkPart& part, std::span<std::byte> out) {
+    const Chunk& chunk = part.chunk;
+    auto stored = window_.bytes(chunk.file_offset, chunk.stored_bytes);
+    if (stored.empty()) {
+      stored_.resize(chunk.stored_bytes);
+      STASIS_TRY(source_->file->read_at(chunk.file_offset, stored_));
+      stored = stored_;
+    }
+    STASIS_TRY(decompress_chunk(stored, out));
+    return check(part, out);
+  }
+
+  Result<void> check(const ChunkPart& part, std::span<const std::byte> raw) const {
+    if (verify_ == Verify::kOn && chunk_checksum(raw, part.whole.begin) != part.chunk.checksum) {
+      return Error{Errc::kCorruption, 0,
+                   "the checksum of the chunk at file offset " +
+                       std::to_string(part.chunk.file_offset) +
+                       " is wrong: the payload has changed since it was saved"};
+    }
+    return {};
+  }
+
+  Verify verify_;
+  std::span<const PayloadSource> sources_;
+  GuestMemory& memory_;
+  const PayloadSource* source_ = nullptr;  // Of the current job.
+  PayloadWindow window_;
+  std::vector<std::byte> raw_, stored_;  // Scratch; at most one chunk each.
+};
+
+// Hands areas to workers and keeps the failure with the lowest address, so that a damaged snapshot
+// gives the same message whatever the timing. Thread-safe.
+class Progress {
+ public:
+  explicit Progress(const Schedule& schedule) : schedule_(schedule) {}
+
+  // Takes areas until there are none left or one has failed.
+  void work(Worker& worker) {
+    for (;;) {
+      // Relaxed: the counter only hands out numbers, joining the threads orders the rest.
+      const std::size_t area = next_area_.fetch_add(1, std::memory_order_relaxed);
+      if (area + 1 >= schedule_.area_starts.size() || failed(area)) {
+        return;
+      }
+      for (std::size_t i = schedule_.area_starts[area]; i < schedule_.area_starts[area + 1]; ++i) {
+        if (auto result = worker.fill(schedule_.jobs[i]); !result) {
+          fail(area, std::move(result).error());
+          return;
+        }
+      }
+    }
+  }
+
+  Result<void> outcome() {
+    const MutexLock lock(mutex_);
+    if (failure_) {
+      return *std::move(failure_);
+    }
+    return {};
+  }
+
+ private:
+  // An area below the failed one is still worth its error.
+  bool failed(std::size_t area) {
+    const MutexLock lock(mutex_);
+    return failure_.has_value() && area > failed_area_;
+  }
+  void fail(std::size_t area, Error error) {
+    const MutexLock lock(mutex_);
+    if (!failure_ || area < failed_area_) {
+      failed_area_ = area;
+      failure_ = std::move(error);
+    }
+  }
+
+  const Schedule& schedule_;
+  std::atomic<std::size_t> next_area_ = 0;
+  Mutex mutex_;
+  std::optional<Error> failure_ STASIS_GUARDED_BY(mutex_);
+  std::size_t failed_area_ STASIS_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace
+
+Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource> sources,
+                         GuestMemory& memory) {
+  const Schedule schedule = make_schedule(plan, sources);
+  if (schedule.jobs.empty()) {
+    return {};
+  }
+  const std::size_t areas = schedule.area_starts.size() - 1;
+  const std::size_t threads = std::min<std::size_t>(plan.threads, areas);
+  std::deque<Worker> workers;  // They cannot be moved.
+  for (std::size_t i = 0; i < threads; ++i) {
+    workers.emplace_back(plan.verify, sources, memory);
+  }
+  Progress progress(schedule);
+  std::vector<std::thread> others;
+  for (std::size_t i = 1; i < threads; ++i) {
+    others.emplace_back([&progress, &worker = workers[i]] { progress.work(worker); });
+  }
+  progress.work(workers[0]);
+  for (std::thread& other : others) {
+    other.join();
+  }
+  return progress.outcome();
+}
+
+}  // namespace stasis::snapshot::internal

@@ -1,0 +1,178 @@
+#include "snapshot/restore/restorer.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "core/text.h"
+#include "snapshot/restore/filler.h"
+
+namespace stasis::snapshot {
+namespace {
+
+int advice_of(ReadAhead read_ahead) {
+  switch (read_ahead) {
+    case ReadAhead::kNormal:
+      return MADV_NORMAL;
+    case ReadAhead::kRandom:
+      return MADV_RANDOM;
+    case ReadAhead::kSequential:
+      return MADV_SEQUENTIAL;
+    case ReadAhead::kWillNeed:
+      return MADV_WILLNEED;
+  }
+  return MADV_NORMAL;
+}
+
+// Applies the steps that change what is mapped where; leaves the filling ones.
+class Mapper {
+ public:
+  Mapper(const SnapshotChain& chain, GuestMemory& memory) : chain_(chain), memory_(memory) {}
+
+  Result<void> operator()(const MapPrivateFile& step) {
+    const FileSource file{chain_.at(step.depth).payload().fd(), step.file_offset};
+    STASIS_TRY(memory_.overlay_file(step.range, file));
+    if (step.read_ahead == ReadAhead::kNormal) {
+      return {};
+    }
+    STASIS_ASSIGN(const std::span<std::byte> bytes, memory_.writable_view(step.range));
+    if (::madvise(bytes.data(), bytes.size(), advice_of(step.read_ahead)) != 0) {
+      return errno_error(errno, "advise the host of " + std::string(name_of(step.read_ahead)) +
+                                    " access to guest memory " + describe(step.range));
+    }
+    return {};
+  }
+  Result<void> operator()(const Zero& step) {
+    if (step.by == ZeroBy::kMapping) {
+      return memory_.replace_with_zero(step.range);
+    }
+    STASIS_ASSIGN(const std::span<std::byte> bytes, memory_.writable_view(step.range));
+    std::memset(bytes.data(), 0, bytes.size());
+    return {};
+  }
+  Result<void> operator()(const ReadInto&) { return {}; }
+  Result<void> operator()(const DecompressInto&) { return {}; }
+
+ private:
+  const SnapshotChain& chain_;
+  GuestMemory& memory_;
+};
+
+// Which snapshots' chunk tables the plan needs: a lazy plan often none, and reading one costs time
+// in proportion to the guest.
+std::vector<bool> needed_tables(const RestorePlan& plan, std::size_t depth) {
+  std::vector<bool> needed(depth, false);
+  for (const RestoreStep& step : plan.steps) {
+    if (const auto* decompress = std::get_if<DecompressInto>(&step)) {
+      needed.at(decompress->source.depth) = true;
+    } else if (const auto* read = std::get_if<ReadInto>(&step)) {
+      needed.at(read->source.depth) = needed.at(read->source.depth) || plan.verify == Verify::kOn;
+    }
+  }
+  return needed;
+}
+
+Result<void> fill(const SnapshotChain& chain, const RestorePlan& plan, GuestMemory& memory) {
+  const std::vector<bool> needed = needed_tables(plan, chain.depth());
+  std::vector<ChunkTable> tables(chain.depth());
+  std::vector<internal::PayloadSource> sources;
+  for (std::size_t depth = 0; depth < chain.depth(); ++depth) {
+    const SnapshotReader& reader = chain.at(depth);
+    if (needed[depth]) {
+      STASIS_ASSIGN(tables[depth], reader.read_index());
+    }
+    sources.push_back({&reader.payload(), reader.manifest().chunk_bytes, tables[depth].chunks});
+  }
+  return internal::fill_memory(plan, sources, memory);
+}
+
+}  // namespace
+
+PlanInput plan_input(const SnapshotChain& chain) {
+  PlanInput input;
+  input.page_size_bytes = chain.manifest().page_size_bytes;
+  input.host_page_size_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  input.regions = chain.manifest().regions;
+  for (std::size_t depth = 0; depth < chain.depth(); ++depth) {
+    const SnapshotReader& reader = chain.at(depth);
+    SourceLayer layer{reader.manifest().layout, reader.payload().size_bytes(),
+                      reader.payload().fd() >= 0};
+    for (const Extent& extent : reader.manifest().extents) {
+      // In a chain of one, nothing can cover what is stored.
+      if (chain.depth() > 1 &&
+          (extent.kind == ExtentKind::kRaw || extent.kind == ExtentKind::kLz4)) {
+        layer.stored.push_back(extent.range);
+      }
+    }
+    layer.stored = normalize(std::move(layer.stored));
+    input.layers.push_back(std::move(layer));
+  }
+  for (const ResolvedExtent& resolved : resolve(chain)) {
+    SourceExtent source{resolved.range, resolved.depth, {}};
+    if (resolved.kind == ExtentKind::kZero) {
+      source.extent.range = resolved.range;
+    } else {
+      source.extent = chain.at(resolved.depth).manifest().extents.at(resolved.extent_index);
+    }
+    input.extents.push_back(source);
+  }
+  return input;
+}
+
+Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
+                                                    const RestorePlan& plan,
+                                                    const PlanInput& input) {
+  STASIS_TRY(check_plan(plan, input));
+  STASIS_ASSIGN(auto memory, GuestMemory::create(plan.regions, input.page_size_bytes));
+  Mapper mapper(chain, *memory);
+  bool has_fills = false;
+  for (const RestoreStep& step : plan.steps) {
+    has_fills = has_fills || std::holds_alternative<ReadInto>(step) ||
+                std::holds_alternative<DecompressInto>(step);
+    STASIS_TRY(std::visit(mapper, step));
+  }
+  if (has_fills) {
+    STASIS_TRY(fill(chain, plan, *memory));
+  }
+  return memory;
+}
+
+Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const RestorePlan& plan,
+                                         HypervisorBackend& backend, std::unique_ptr<DeviceBus> bus,
+                                         const RestoreOptions& options) {
+  const Manifest& manifest = chain.manifest();
+  const std::string context = "restore '" + chain.leaf().path() + "'";
+  if (auto fit = check_requirements(manifest, backend.capabilities(), *bus, options.cpu); !fit) {
+    return std::move(fit).error().with_context(context);
+  }
+  auto memory = restore_memory(chain, plan, plan_input(chain));
+  if (!memory) {
+    return std::move(memory).error().with_context(context);
+  }
+  if (options.milestones != nullptr) {
+    options.milestones->record(Milestone::kPrefetched);
+  }
+  MachineConfig config;
+  config.vcpus = static_cast<std::uint32_t>(manifest.machine.vcpus.size());
+  config.start = options.start;
+  config.host_cpus = options.host_cpus;
+  config.initial_state = manifest.machine;
+  config.milestones = options.milestones;
+  if (options.before_start) {
+    if (auto result = options.before_start(**memory, *config.initial_state); !result) {
+      return std::move(result).error().with_context(context);
+    }
+  }
+  auto machine = Machine::create(backend, *std::move(memory), std::move(bus), std::move(config));
+  if (!machine) {
+    return std::move(machine).error().with_context(context);
+  }
+  return machine;
+}
+
+}  // namespace stasis::snapshot
