@@ -58,7 +58,7 @@ def check(root: Path) -> tuple[list[str], int]:
         problems += filter(None, (check_link(root, path, link) for link in LINK.findall(text)))
         problems += check_commands(root, path, text)
         problems += [f"{path}: `{name}` does not exist" for name in NAMED_PATH.findall(text)
-                     if not (root / name).exists()]
+                     if not (root / name).exists() and not (root / path.parent / name).exists()]
     return problems, checked
 
 
