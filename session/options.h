@@ -85,8 +85,7 @@ struct SaveReport {
   std::uint64_t zero_bytes = 0;     // Found to be zero, not stored.
   std::uint64_t written_bytes = 0;  // All files of the snapshot.
   std::int64_t paused_ns = 0;       // How long the guest could not run because of the save.
-  std::int64_t collect_ns = 0;      // Finding the dirty pages.
-  std::int64_t write_ns = 0;        // Until published.
+  std::int64_t write_ns = 0;        // Finding the dirty pages and writing, until published.
 };
 
 // What a tracker found. Value.
@@ -109,7 +108,8 @@ struct SessionCounters {
   std::uint64_t requests = 0;
   std::uint64_t minor_faults = 0;  // Of this process since the session began.
   std::uint64_t major_faults = 0;
-  std::uint64_t read_bytes = 0;  // From snapshot files by the restore's eager part.
+  std::uint64_t filled_bytes = 0;  // Copied or decompressed before a restored guest ran.
+  std::uint64_t mappings = 0;      // Of snapshot files, laid down by the restore.
   std::int64_t user_cpu_ns = 0;
   std::int64_t system_cpu_ns = 0;
 };

@@ -71,8 +71,8 @@ class Session {
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
   virtual Result<void> track(const std::string& tracker,
                              const snapshot::TrackerOptions& options) = 0;
-  // The pages written since track() or the last call, which count again from now on; pauses a
-  // running guest for it. A later save(kDiff) still includes them. kInvalidArgument unless tracked.
+  // The pages written since track() or the last save(), whichever came last; pauses a running
+  // guest for it. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;
 
   [[nodiscard]] virtual GuestPhase phase() const = 0;

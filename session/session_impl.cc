@@ -40,12 +40,10 @@ SessionImpl::SessionImpl(Parts parts, std::unique_ptr<Machine> machine)
   }
 }
 
-// A tracker disarms when it is destroyed, for which no vCPU may be in the guest; pausing here also
-// keeps a guest from writing to the console after its owner has gone.
+// Disarming needs every vCPU out of the guest.
 SessionImpl::~SessionImpl() {
-  if (tracker_ != nullptr && machine_->pause(kPauseTimeout)) {
-    static_cast<void>(machine_->disarm_dirty(*tracker_));
-    tracker_.reset();
+  if (machine_ != nullptr && accumulator_ && machine_->pause(kPauseTimeout)) {
+    static_cast<void>(accumulator_->disarm());
   }
 }
 
@@ -90,8 +88,7 @@ Result<void> SessionImpl::release() {
   if (phase_ == GuestPhase::kExited || (!held_ && !machine_->is_paused())) {
     return {};
   }
-  held_ = false;
-  return machine_->resume();
+  return resume();
 }
 
 Error SessionImpl::exited_instead(std::string_view of_what) const {
@@ -120,6 +117,7 @@ Result<Response> SessionImpl::request(std::span<const std::byte> bytes,
     return exited_instead("answering a request");
   }
   const MonotonicNs now = host_clock().now();
+  ran_since_parent_ = true;
   // Into the mailbox before the guest runs again, so that it need not wait for it.
   STASIS_TRY(parts_.doorbell->post_request(machine_->device_host(), bytes));
   requested_.push_back(now);
@@ -207,6 +205,7 @@ Result<void> SessionImpl::pause(std::chrono::nanoseconds timeout) {
 
 Result<void> SessionImpl::resume() {
   held_ = false;
+  ran_since_parent_ = true;
   return machine_->resume();
 }
 
@@ -218,7 +217,8 @@ Result<SessionCounters> SessionImpl::counters() {
                            .requests = requests_,
                            .minor_faults = usage.minor_faults - parts_.usage.minor_faults,
                            .major_faults = usage.major_faults - parts_.usage.major_faults,
-                           .read_bytes = parts_.read_bytes,
+                           .filled_bytes = parts_.filled_bytes,
+                           .mappings = parts_.mappings,
                            .user_cpu_ns = usage.user_cpu_ns - parts_.usage.user_cpu_ns,
                            .system_cpu_ns = usage.system_cpu_ns - parts_.usage.system_cpu_ns};
   if (was_running && !held_) {

@@ -11,6 +11,7 @@
 #include "session/console_buffer.h"
 #include "session/session.h"
 #include "session/tsc_clock.h"
+#include "snapshot/capture.h"
 #include "snapshot/manifest.h"
 
 namespace stasis::session::internal {
@@ -20,6 +21,10 @@ struct Parent {
   std::string path;
   snapshot::SnapshotId id;
 };
+
+// The manifest's label that says where the guest stood when it was saved.
+inline constexpr std::string_view kPhaseLabel = "phase";
+inline constexpr std::string_view kPhaseReady = "ready";
 
 // Counters of the process when the session began: its own are the difference. Value.
 struct ProcessUsage {
@@ -47,9 +52,10 @@ class SessionImpl final : public Session {
     std::vector<snapshot::Label> labels;
     std::optional<Parent> parent;
     bool restored = false;
-    bool saved_ready = false;      // Restored from a snapshot whose guest was warm.
-    bool will_ring = false;        // Runs to a doorbell by itself, without a request.
-    std::uint64_t read_bytes = 0;  // By the restore.
+    bool saved_ready = false;        // Restored from a snapshot whose guest was warm.
+    bool will_ring = false;          // Runs to a doorbell by itself, without a request.
+    std::uint64_t filled_bytes = 0;  // By the restore.
+    std::uint64_t mappings = 0;
   };
   SessionImpl(Parts parts, std::unique_ptr<Machine> machine);
   ~SessionImpl() override;
@@ -77,6 +83,9 @@ class SessionImpl final : public Session {
   [[nodiscard]] Result<SessionCounters> counters() override;
   [[nodiscard]] Machine& machine() override { return *machine_; }
 
+  // The guest was started without release(): as good as resume().
+  void note_running() { ran_since_parent_ = true; }
+
  private:
   // Waits for one event, at most until `deadline`, and takes note of it. An event that ends the
   // guest badly is an Error.
@@ -88,17 +97,20 @@ class SessionImpl final : public Session {
   void note_first_instruction();
   [[nodiscard]] Error exited_instead(std::string_view of_what) const;
 
-  // Pauses for the time of `action` and lets the guest run again if it did before.
-  template <typename Action>
-  auto while_paused(Action action) -> decltype(action());
+  [[nodiscard]] snapshot::CaptureOptions capture_options(const SaveOptions& options) const;
+  Result<SaveReport> save_paused(const std::string& path, const SaveOptions& options);
+  Result<snapshot::WriteReport> write_diff(const std::string& path,
+                                           snapshot::CaptureOptions& capture);
+  Result<void> stop_tracking();
 
   // Owner thread only.
   Parts parts_;
   std::unique_ptr<Machine> machine_;
-  std::unique_ptr<DirtyTracker> tracker_;  // Armed; destroyed before the Machine.
-  std::string tracker_name_;
-  GpaRanges dirty_since_parent_;  // Collected by dirty(), still owed to the next kDiff.
+  std::unique_ptr<DirtyTracker> tracker_;  // Armed, if there is one. Destroyed before the Machine,
+  std::optional<snapshot::DirtyAccumulator> accumulator_;  // and this before the tracker.
   std::int64_t arm_ns_ = 0;
+  bool ran_since_parent_ = false;  // The guest, or a request, may have changed its memory.
+  bool missed_writes_ = false;     // The tracker was armed after that.
   GuestPhase phase_ = GuestPhase::kStarting;
   bool held_ = false;  // At kReady, kCheckpoint or kExit; resume() goes on.
   std::optional<std::uint64_t> exit_code_;

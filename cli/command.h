@@ -1,0 +1,49 @@
+// What every command of `stasis` is made of.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/exit_code.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "core/result.h"
+#include "session/backends.h"
+
+namespace stasis::cli {
+
+// The surroundings of a command. Borrowed for its duration.
+struct Context {
+  Output& output;
+  bool quiet = false;
+  std::vector<std::string> guest_arguments;  // What follows "--".
+  session::BackendOptions backends;
+  MonotonicNs begin_at = 0;  // When main() began.
+
+  [[nodiscard]] ProgressMode progress_mode() const;
+};
+
+// kOk, kNegative or kInterrupted; everything else is an Error.
+using CommandFunction = std::function<Result<ExitCode>(Context&)>;
+
+// Declares the command's options under `app` and returns what to do when it is chosen. The options
+// live as long as the function.
+CommandFunction add_doctor(CLI::App& app);
+CommandFunction add_run(CLI::App& app);
+CommandFunction add_restore(CLI::App& app);
+CommandFunction add_inspect(CLI::App& app);
+CommandFunction add_verify(CLI::App& app);
+CommandFunction add_diff(CLI::App& app);
+CommandFunction add_merge(CLI::App& app);
+CommandFunction add_experiment(CLI::App& app);
+
+// What a user can do about `error`, beyond what its message says; may be empty.
+std::string hint_for(const Error& error);
+
+// All of the program but the process around it: parses, runs, prints, returns the exit code.
+int run_program(int argc, const char* const* argv);
+
+}  // namespace stasis::cli

@@ -1,0 +1,107 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include "cli/quantity.h"
+#include "snapshot/manifest_codec.h"
+
+namespace stasis::cli {
+
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
+                      const std::string& description) {
+  std::string initial = target == 0 ? "" : " [" + format_bytes(target) + "]";
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&target, name](const std::string& text) {
+            Result<std::uint64_t> value = parse_size(text);
+            if (!value) {
+              throw CLI::ValidationError(name, value.error().message);
+            }
+            target = *value;
+          },
+          description + initial)
+      ->type_name("SIZE");
+}
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
+                          const std::string& description) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&target, name](const std::string& text) {
+            Result<std::chrono::nanoseconds> value = parse_duration(text);
+            if (!value) {
+              throw CLI::ValidationError(name, value.error().message);
+            }
+            target = *value;
+          },
+          fmt::format("{} [{}]", description, format_duration(target.count())))
+      ->type_name("TIME");
+}
+
+CLI::Option* add_count(CLI::App& app, const std::string& name, std::uint32_t& target,
+                       std::uint32_t limit, const std::string& description) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&target, name, limit](const std::string& text) {
+            // Strict as sizes are, without a suffix.
+            const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+            Result<std::uint64_t> value = parse_size(text);
+            if (!digits || !value || *value < 1 || *value > limit) {
+              throw CLI::ValidationError(
+                  name, fmt::format("'{}' is not a whole number from 1 to {}", text, limit));
+            }
+            target = static_cast<std::uint32_t>(*value);
+          },
+          fmt::format("{} [{}]", description, target))
+      ->type_name("N");
+}
+
+void add_requests(CLI::App& app, std::vector<std::string>& target) {
+  app.add_option("--request", target,
+                 "Send this request once the guest is ready: TEXT (@@x for the text @x), @FILE, or "
+                 "- for standard input; may be repeated")
+      ->type_name("TEXT|@FILE|-")
+      ->allow_extra_args(false);
+}
+
+void add_tracker_options(CLI::App& app, std::string& tracker, snapshot::TrackerOptions& options,
+                         const std::string& description) {
+  app.add_option("--tracker", tracker, description + "; `stasis doctor` lists them")
+      ->type_name("NAME");
+  add_count(app, "--unprotect-pages", options.unprotect_pages, snapshot::kUnprotectPagesMax,
+            "Pages that one fault makes writable, for trackers by protection");
+}
+
+void add_write_options(CLI::App& app, WriteOptions& target) {
+  add_choice<std::optional<snapshot::Layout>>(
+      app, "--layout", target.layout,
+      {{"mappable", snapshot::Layout::kMappable}, {"packed", snapshot::Layout::kPacked}},
+      "Order of the pages in the memory file [mappable; packed with --compress lz4]");
+  add_choice<snapshot::Codec>(app, "--compress", target.codec,
+                              {{"none", snapshot::Codec::kNone}, {"lz4", snapshot::Codec::kLz4}},
+                              "Compression of stored pages");
+  add_size(app, "--chunk", target.chunk_bytes, "Unit of checksums and compression, 4K to 2M");
+  add_count(app, "--save-threads", target.threads, 64, "Threads that write the snapshot");
+  app.add_flag("--force", target.force, "Replace a snapshot of the same name");
+}
+
+snapshot::Layout layout_of(const WriteOptions& options) {
+  const bool compressed = options.codec != snapshot::Codec::kNone;
+  return options.layout.value_or(compressed ? snapshot::Layout::kPacked
+                                            : snapshot::Layout::kMappable);
+}
+
+Result<std::uint32_t> chunk_bytes_of(const WriteOptions& options) {
+  constexpr std::uint64_t kMin = 4096;
+  const std::uint64_t bytes = options.chunk_bytes;
+  if (bytes < kMin || bytes > snapshot::kChunkBytesMax || (bytes & (bytes - 1)) != 0) {
+    return Error{Errc::kInvalidArgument, 0,
+                 fmt::format("--chunk {}: chunks are powers of two from 4 KiB to 2 MiB", bytes)};
+  }
+  return static_cast<std::uint32_t>(bytes);
+}
+
+}  // namespace stasis::cli

@@ -1,0 +1,76 @@
+// Options that several commands share, with their parsing. CLI11 reports what a parser here throws
+// as CLI::ValidationError; nothing else in the project throws.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "session/options.h"
+
+namespace stasis::cli {
+
+// Adds an option whose value is parsed by parse_size() or parse_duration() into `target`, which
+// keeps its value when the option is not given.
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
+                      const std::string& description);
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
+                          const std::string& description);
+// 1 .. limit.
+CLI::Option* add_count(CLI::App& app, const std::string& name, std::uint32_t& target,
+                       std::uint32_t limit, const std::string& description);
+
+// One word of a fixed list.
+template <typename T>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, T& target,
+                        const std::vector<std::pair<std::string, T>>& choices,
+                        const std::string& description) {
+  std::string words;
+  std::string initial;
+  for (const auto& [word, value] : choices) {
+    words += (words.empty() ? "" : "|") + word;
+    initial = value == target ? word : initial;
+  }
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&target, choices, name, words](const std::string& text) {
+            for (const auto& [word, value] : choices) {
+              if (word == text) {
+                target = value;
+                return;
+              }
+            }
+            throw CLI::ValidationError(name, "'" + text + "' is not one of " + words);
+          },
+          initial.empty() ? description : description + " [" + initial + "]")
+      ->type_name(words);
+}
+
+// --request, any number of times.
+void add_requests(CLI::App& app, std::vector<std::string>& target);
+
+// --tracker and --unprotect-pages.
+void add_tracker_options(CLI::App& app, std::string& tracker, snapshot::TrackerOptions& options,
+                         const std::string& description);
+
+// Value. How snapshots are written: --layout, --compress, --chunk, --force, --save-threads.
+struct WriteOptions {
+  std::optional<snapshot::Layout> layout = {};
+  snapshot::Codec codec = snapshot::Codec::kNone;
+  std::uint64_t chunk_bytes = 64U << 10U;
+  std::uint32_t threads = 1;
+  bool force = false;
+};
+void add_write_options(CLI::App& app, WriteOptions& target);
+
+// Mappable unless told otherwise; packed with compression, which has no mappable form.
+snapshot::Layout layout_of(const WriteOptions& options);
+// kInvalidArgument, naming the bounds, for a size that is not a power of two from 4 KiB to 2 MiB.
+Result<std::uint32_t> chunk_bytes_of(const WriteOptions& options);
+
+}  // namespace stasis::cli

@@ -1,0 +1,216 @@
+// The frame around all commands: parse, choose, run, report.
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <numeric>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "session/build_info.h"
+
+namespace stasis::cli {
+
+namespace {
+
+struct CommandEntry {
+  std::string_view name;
+  std::string_view summary;
+  CommandFunction (*add)(CLI::App&);
+};
+
+constexpr std::array<CommandEntry, 8> kCommands = {{
+    {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
+    {"run", "Start a guest, send it requests, save it as a snapshot", add_run},
+    {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
+    {"inspect", "Show what a snapshot says about itself", add_inspect},
+    {"verify", "Check every byte of a snapshot and of all its parents", add_verify},
+    {"diff", "Compare two snapshots page by page and register by register", add_diff},
+    {"merge", "Write a snapshot and its parents as one full snapshot", add_merge},
+    {"experiment", "List and run the measurements", add_experiment},
+}};
+
+std::string exit_code_help() {
+  std::string text = "Exit status:\n";
+  for (const ExitCodeInfo& info : all_exit_codes()) {
+    text += fmt::format("  {:>3}  {}\n", static_cast<int>(info.code), info.meaning);
+  }
+  return text +
+         "\nEvery command takes --json and then prints one JSON object; see docs/cli.md.\n"
+         "Environment: STASIS_GUESTS (where guests are), STASIS_KVM_DEVICE (instead of /dev/kvm),\n"
+         "NO_COLOR.\n\n"
+         "Examples:\n"
+         "  $ stasis doctor\n"
+         "  $ stasis run hello\n";
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+// The first word that is not an option must be a command; CLI11's own message does not say so.
+std::optional<std::string> unknown_command(const std::vector<std::string>& words) {
+  const auto word = std::find_if(words.begin(), words.end(),
+                                 [](const std::string& text) { return text.rfind('-', 0) != 0; });
+  if (word == words.end()) {
+    return std::nullopt;
+  }
+  std::string_view closest;
+  std::size_t best = 3;  // Further away is not a typing error.
+  for (const CommandEntry& entry : kCommands) {
+    if (*word == entry.name) {
+      return std::nullopt;
+    }
+    const std::size_t distance = edit_distance(*word, entry.name);
+    if (distance < best) {
+      best = distance;
+      closest = entry.name;
+    }
+  }
+  return closest.empty() ? fmt::format("'{}' is not a command", *word)
+                         : fmt::format("'{}' is not a command; did you mean '{}'?", *word, closest);
+}
+
+struct Arguments {
+  std::vector<std::string> words;            // Before "--", without the program's name.
+  std::vector<std::string> guest_arguments;  // After it.
+  bool json = false;
+};
+
+// "--json" is looked for by hand because a command line that cannot be parsed needs it too.
+Arguments split_arguments(int argc, const char* const* argv) {
+  Arguments arguments;
+  int i = 1;
+  for (; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
+    arguments.words.emplace_back(argv[i]);
+    arguments.json = arguments.json || arguments.words.back() == "--json";
+  }
+  for (++i; i < argc; ++i) {
+    arguments.guest_arguments.emplace_back(argv[i]);
+  }
+  return arguments;
+}
+
+session::BackendOptions backend_options() {
+  session::BackendOptions options;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before any thread exists.
+  if (const char* device = std::getenv("STASIS_KVM_DEVICE"); device != nullptr && *device != '\0') {
+    options.kvm_device = device;
+  }
+  return options;
+}
+
+ExitCode run_command(const CommandFunction& command, Context& context) {
+  Result<ExitCode> outcome = command(context);
+  if (interrupted()) {
+    context.output.fail("interrupted", "interrupted; everything temporary was removed", "");
+    return ExitCode::kInterrupted;
+  }
+  if (outcome) {
+    return *outcome;
+  }
+  const Error& error = outcome.error();
+  context.output.fail(json_code(error.code), error.message, hint_for(error));
+  return exit_code_for(error.code);
+}
+
+std::string version_text() {
+  return fmt::format("stasis {} (commit {}, {}, {})\n", session::version(), session::commit(),
+                     session::build_type(), session::compiler());
+}
+
+ExitCode print_version(Output& output) {
+  output.text(version_text());
+  output.json() = {{"version", session::version()},
+                   {"commit", session::commit()},
+                   {"build_type", session::build_type()},
+                   {"compiler", session::compiler()}};
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+ProgressMode Context::progress_mode() const {
+  if (quiet) {
+    return ProgressMode::kOff;
+  }
+  return output.stderr_is_terminal() ? ProgressMode::kTerminal : ProgressMode::kLog;
+}
+
+int run_program(int argc, const char* const* argv) {
+  const MonotonicNs begin_at = host_clock().now();
+  Arguments arguments = split_arguments(argc, argv);
+  Output output(arguments.json ? OutputMode::kJson : OutputMode::kText);
+  Context context{.output = output,
+                  .guest_arguments = std::move(arguments.guest_arguments),
+                  .backends = backend_options(),
+                  .begin_at = begin_at};
+  const auto usage_error = [&](std::string_view message, std::string_view hint) {
+    output.fail("usage", message, hint);
+    return static_cast<int>(output.finish(ExitCode::kUsage));
+  };
+  if (const std::optional<std::string> message = unknown_command(arguments.words)) {
+    return usage_error(*message, "`stasis --help` lists the commands");
+  }
+
+  CLI::App app("Stasis: snapshots of virtual machines, taken, restored, proven and measured.",
+               "stasis");
+  app.footer(exit_code_help());
+  app.get_formatter()->column_width(30);
+  app.require_subcommand(0, 1);
+  bool json = false;
+  bool version = false;
+  app.add_flag("--version", version, "Print version, commit and build type");
+  app.add_flag("--json", json, "Print one JSON object instead of text");
+  CommandFunction chosen;
+  std::string chosen_name;
+  // Only the command that was asked for is built: the others' options would cost a restore some
+  // hundred microseconds. Help of the program itself needs all names.
+  for (const CommandEntry& entry : kCommands) {
+    CLI::App* command = app.add_subcommand(std::string(entry.name), std::string(entry.summary));
+    if (std::find(arguments.words.begin(), arguments.words.end(), entry.name) !=
+            arguments.words.end() &&
+        !chosen) {
+      command->add_flag("--json", json, "Print one JSON object instead of text");
+      command->add_flag("-q,--quiet", context.quiet, "No progress on standard error");
+      chosen = entry.add(*command);
+      chosen_name = entry.name;
+    }
+  }
+  try {
+    // CLI11 takes the words in reverse.
+    std::vector<std::string> reversed(arguments.words.rbegin(), arguments.words.rend());
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    output.text(app.help("", CLI::AppFormatMode::Normal));
+    output.json() = {{"help", app.help("", CLI::AppFormatMode::Normal)}};
+    return static_cast<int>(output.finish(ExitCode::kOk));
+  } catch (const CLI::ParseError& error) {
+    return usage_error(error.what(), fmt::format("`stasis {}--help` explains the options",
+                                                 chosen ? chosen_name + " " : ""));
+  }
+  if (version) {
+    return static_cast<int>(output.finish(print_version(output)));
+  }
+  if (!chosen || app.get_subcommands().empty()) {
+    return usage_error("no command", "`stasis --help` lists the commands");
+  }
+  return static_cast<int>(output.finish(run_command(chosen, context)));
+}
+
+}  // namespace stasis::cli

@@ -1,0 +1,146 @@
+#include "cli/render.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/quantity.h"
+#include "cli/table.h"
+
+namespace stasis::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The values of one milestone over all trials that recorded it.
+std::vector<double> column(const std::vector<Trial>& trials, std::size_t milestone) {
+  std::vector<double> values;
+  for (const Trial& trial : trials) {
+    if (trial.since_begin_ns.at(milestone)) {
+      values.push_back(static_cast<double>(*trial.since_begin_ns.at(milestone)));
+    }
+  }
+  return values;
+}
+
+std::string label(std::size_t milestone) {
+  return std::string(name_of(static_cast<Milestone>(milestone)));
+}
+
+std::string duration(double ns) {
+  return format_duration(std::llround(ns));
+}
+
+}  // namespace
+
+Trial make_trial(const MilestoneLog& milestones, std::int64_t first_instruction_error_ns) {
+  Trial trial;
+  for (std::size_t i = 0; i < kMilestoneCount; ++i) {
+    trial.since_begin_ns.push_back(milestones.since_begin(static_cast<Milestone>(i)));
+  }
+  trial.first_instruction_error_ns = first_instruction_error_ns;
+  return trial;
+}
+
+std::string milestone_table(const std::vector<Trial>& trials) {
+  const bool many = trials.size() > 1;
+  Table table = many ? Table({"milestone", "min", "median", "p90"},
+                             {Align::kLeft, Align::kRight, Align::kRight, Align::kRight})
+                     : Table({"milestone", "since begin", "step"},
+                             {Align::kLeft, Align::kRight, Align::kRight});
+  double previous = 0;
+  for (std::size_t i = 0; i < kMilestoneCount; ++i) {
+    const std::vector<double> values = column(trials, i);
+    if (values.empty()) {
+      continue;
+    }
+    if (many) {
+      table.add_row({label(i), duration(*std::min_element(values.begin(), values.end())),
+                     duration(quantile(values, 0.5)), duration(quantile(values, 0.9))});
+    } else {
+      table.add_row({label(i), duration(values.front()), duration(values.front() - previous)});
+      previous = values.front();
+    }
+  }
+  return table.render();
+}
+
+nlohmann::ordered_json to_json(const Trial& trial) {
+  Json milestones = Json::object();
+  for (std::size_t i = 0; i < kMilestoneCount; ++i) {
+    const auto& value = trial.since_begin_ns.at(i);
+    milestones[label(i)] = value ? Json(*value) : Json(nullptr);
+  }
+  return {{"milestones_ns", std::move(milestones)},
+          {"first_instruction_error_ns", trial.first_instruction_error_ns},
+          {"requests", to_json(trial.exchanges)},
+          {"counters", to_json(trial.counters)}};
+}
+
+nlohmann::ordered_json summary_json(const std::vector<Trial>& trials) {
+  Json begin_to = Json::object();
+  for (std::size_t i = 0; i < kMilestoneCount; ++i) {
+    const std::vector<double> values = column(trials, i);
+    if (!values.empty()) {
+      begin_to[label(i)] = {
+          {"n", values.size()},
+          {"min_ns", std::llround(*std::min_element(values.begin(), values.end()))},
+          {"median_ns", std::llround(quantile(values, 0.5))},
+          {"p90_ns", std::llround(quantile(values, 0.9))}};
+    }
+  }
+  return {{"begin_to", std::move(begin_to)}};
+}
+
+nlohmann::ordered_json to_json(const session::SessionCounters& counters) {
+  return {{"entries", counters.machine.entries},
+          {"io_exits", counters.machine.io_exits},
+          {"write_faults", counters.machine.write_faults},
+          {"cancels", counters.machine.cancels},
+          {"requests", counters.requests},
+          {"minor_faults", counters.minor_faults},
+          {"major_faults", counters.major_faults},
+          {"filled_bytes", counters.filled_bytes},
+          {"mappings", counters.mappings},
+          {"user_cpu_ns", counters.user_cpu_ns},
+          {"system_cpu_ns", counters.system_cpu_ns}};
+}
+
+nlohmann::ordered_json to_json(const session::SaveReport& report) {
+  return {{"id", snapshot::to_string(report.id)},
+          {"memory_bytes", report.memory_bytes},
+          {"dirty_bytes", report.dirty_bytes},
+          {"zero_bytes", report.zero_bytes},
+          {"written_bytes", report.written_bytes},
+          {"paused_ns", report.paused_ns},
+          {"write_ns", report.write_ns}};
+}
+
+nlohmann::ordered_json to_json(const Availability& availability) {
+  Json json = {{"name", availability.name}, {"available", availability.available}};
+  if (!availability.available) {
+    json["reason"] = availability.reason;
+    json["cure"] = availability.cure;
+  }
+  return json;
+}
+
+std::string describe(const std::string& path, const session::SaveReport& report) {
+  return fmt::format("saved '{}': {} of memory, {} written in {}; the guest was paused for {}\n",
+                     path, format_bytes(report.memory_bytes), format_bytes(report.written_bytes),
+                     format_duration(report.write_ns), format_duration(report.paused_ns));
+}
+
+double quantile(std::vector<double> values, double p) {
+  std::sort(values.begin(), values.end());
+  const double position = p * static_cast<double>(values.size() - 1);
+  const auto low = static_cast<std::size_t>(std::floor(position));
+  const std::size_t high = std::min(low + 1, values.size() - 1);
+  const double part = position - std::floor(position);
+  return values.at(low) + part * (values.at(high) - values.at(low));
+}
+
+}  // namespace stasis::cli

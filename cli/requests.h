@@ -1,0 +1,42 @@
+// Requests for a guest from the command line, and its answers.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "core/result.h"
+#include "session/session.h"
+
+namespace stasis::cli {
+
+// Value.
+struct Request {
+  std::string label;  // As on the command line, for messages.
+  std::vector<std::byte> bytes;
+};
+
+// TEXT ("@@x" for the text "@x"), @FILE, or "-" for all of standard input. The mailbox's limit is
+// enforced here already, so that an endless input is not read. Errors name the file and the limit.
+Result<std::vector<Request>> read_requests(const std::vector<std::string>& sources);
+
+// Value.
+struct Exchange {
+  std::string label;
+  std::size_t request_bytes = 0;
+  session::Response response;
+};
+
+// Sends every request in order and prints nothing; `timeout` holds for each.
+Result<std::vector<Exchange>> exchange(session::Session& session,
+                                       const std::vector<Request>& requests,
+                                       std::chrono::nanoseconds timeout, Context& context);
+
+void print_exchanges(const std::vector<Exchange>& exchanges, Output& output);
+nlohmann::ordered_json to_json(const std::vector<Exchange>& exchanges);
+
+}  // namespace stasis::cli

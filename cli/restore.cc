@@ -1,0 +1,218 @@
+// stasis restore: a saved guest back to life, as often as asked, with every milestone.
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/quantity.h"
+#include "cli/render.h"
+#include "cli/requests.h"
+#include "cli/save.h"
+#include "session/session.h"
+
+namespace stasis::cli {
+
+namespace {
+
+struct RestoreCommandOptions {
+  std::string snapshot;
+  session::RestoreOptions restore;
+  std::string backend = "auto";
+  std::vector<std::string> requests;
+  std::uint32_t repeat = 1;
+  bool until_exit = false;
+  std::string save;
+  bool diff = false;
+  WriteOptions write;
+  std::int64_t spawned_at = 0;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(60);
+};
+
+// Value.
+struct RestoreResult {
+  std::vector<Trial> trials;
+  std::optional<session::DirtyReport> dirty;
+  std::optional<session::SaveReport> saved;
+  std::optional<std::uint64_t> exit_code;
+  std::string console;
+};
+
+Result<void> after_requests(session::Session& session, const RestoreCommandOptions& options,
+                            Context& context, RestoreResult& result) {
+  if (!options.restore.tracker.empty()) {
+    STASIS_ASSIGN(result.dirty, session.dirty());
+  }
+  if (!options.save.empty()) {
+    const session::SaveKind kind =
+        options.diff ? session::SaveKind::kDiff : session::SaveKind::kFull;
+    STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, kind, options.write, context));
+  }
+  if (options.until_exit) {
+    Progress progress("waiting for the guest to exit", context.progress_mode());
+    STASIS_ASSIGN(result.exit_code,
+                  wait_in_slices(
+                      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+                      [&] { progress.tick(); }));
+  }
+  return {};
+}
+
+Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& options,
+                       const std::vector<Request>& requests, Context& context,
+                       RestoreResult& result) {
+  STASIS_ASSIGN(std::unique_ptr<session::Session> session,
+                session::Session::restore(backend, options.snapshot, options.restore));
+  STASIS_ASSIGN(std::vector<Exchange> exchanges,
+                exchange(*session, requests, options.timeout, context));
+  STASIS_TRY(session->settle(options.timeout));
+  STASIS_TRY(after_requests(*session, options, context, result));
+  Trial trial = make_trial(session->milestones(), session->first_instruction_error_ns());
+  trial.exchanges = std::move(exchanges);
+  STASIS_ASSIGN(trial.counters, session->counters());
+  result.trials.push_back(std::move(trial));
+  result.console = session->console();
+  return {};
+}
+
+void report_text(const RestoreCommandOptions& options, const RestoreResult& result,
+                 Output& output) {
+  print_exchanges(result.trials.back().exchanges, output);
+  output.text(milestone_table(result.trials));
+  if (result.dirty) {
+    output.text(
+        fmt::format("dirty since the restore: {} in {} ranges (tracker '{}': armed in {}, "
+                    "collected in {})\n",
+                    format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(),
+                    options.restore.tracker, format_duration(result.dirty->arm_ns),
+                    format_duration(result.dirty->collect_ns)));
+  }
+  if (result.saved) {
+    output.text(describe(options.save, *result.saved));
+  }
+  if (result.exit_code) {
+    output.text(fmt::format("the guest exited with code {}\n", *result.exit_code));
+  }
+}
+
+void report_json(const RestoreCommandOptions& options, std::string_view backend,
+                 const RestoreResult& result, Output& output) {
+  using Json = nlohmann::ordered_json;
+  Json& json = output.json();
+  json["snapshot"] = options.snapshot;
+  json["backend"] = backend;
+  json["policy"] = options.restore.policy;
+  json["threads"] = options.restore.policy_options.threads;
+  json["verify"] = options.restore.policy_options.verify == snapshot::Verify::kOn;
+  json["trials"] = Json::array();
+  for (const Trial& trial : result.trials) {
+    json["trials"].push_back(to_json(trial));
+  }
+  json["summary"] = summary_json(result.trials);
+  if (result.dirty) {
+    json["dirty"] = {{"tracker", options.restore.tracker},
+                     {"bytes", total_bytes(result.dirty->pages)},
+                     {"ranges", result.dirty->pages.size()},
+                     {"arm_ns", result.dirty->arm_ns},
+                     {"collect_ns", result.dirty->collect_ns}};
+  }
+  if (result.saved) {
+    json["saved"] = to_json(*result.saved);
+    json["saved"]["path"] = options.save;
+  }
+  json["exit_code"] = result.exit_code ? Json(*result.exit_code) : Json(nullptr);
+  json["console"] = result.console;
+}
+
+Result<void> check(const RestoreCommandOptions& options) {
+  const auto refuse = [](std::string message) {
+    return Error{Errc::kInvalidArgument, 0, std::move(message)};
+  };
+  if (options.diff && options.save.empty()) {
+    return refuse("--diff says how to save: it needs --save DIR");
+  }
+  if (options.repeat > 1 && (!options.save.empty() || options.until_exit)) {
+    return refuse("--repeat measures restores: it cannot be combined with --save or --until exit");
+  }
+  return options.save.empty() ? Result<void>() : check_target(options.save, options.write.force);
+}
+
+Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
+  STASIS_TRY(check(options));
+  STASIS_ASSIGN(const std::vector<Request> requests, read_requests(options.requests));
+  STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
+                session::make_backend(options.backend, context.backends));
+  if (options.repeat == 1) {
+    options.restore.console = console_printer(context.output);
+  }
+  if (options.spawned_at > 0) {
+    options.restore.spawned_at = options.spawned_at;
+  }
+  RestoreResult result;
+  Progress progress("restoring", context.progress_mode());
+  for (std::uint32_t i = 0; i < options.repeat && !interrupted(); ++i) {
+    Result<void> outcome = one_trial(*backend, options, requests, context, result);
+    if (!outcome) {
+      report_json(options, backend->name(), result, context.output);
+      return std::move(outcome).error();
+    }
+    options.restore.spawned_at.reset();  // Belongs to the first restore of a process.
+    progress.tick();
+  }
+  report_json(options, backend->name(), result, context.output);
+  if (!interrupted()) {
+    report_text(options, result, context.output);
+  }
+  return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
+}
+
+void add_save_options(CLI::App& app, RestoreCommandOptions& options) {
+  app.add_option("--save", options.save, "Save the guest here, after the requests")
+      ->type_name("DIR");
+  app.add_flag("--diff", options.diff, "Save only what changed since SNAPSHOT, as its child");
+  add_write_options(app, options.write);
+  add_tracker_options(app, options.restore.tracker, options.restore.tracker_options,
+                      "Track what the guest writes; makes --diff proportional to it");
+}
+
+}  // namespace
+
+CommandFunction add_restore(CLI::App& app) {
+  auto options = std::make_shared<RestoreCommandOptions>();
+  app.add_option("SNAPSHOT", options->snapshot, "Directory of a snapshot")
+      ->required()
+      ->type_name("");
+  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]")
+      ->type_name("NAME");
+  app.add_option("--policy", options->restore.policy, "How memory comes back: lazy or eager [lazy]")
+      ->type_name("NAME");
+  add_count(app, "--threads", options->restore.policy_options.threads, 64,
+            "Threads of the eager policy");
+  add_choice<snapshot::Verify>(app, "--verify", options->restore.policy_options.verify,
+                               {{"on", snapshot::Verify::kOn}, {"off", snapshot::Verify::kOff}},
+                               "Check memory against its checksums; the manifest always is");
+  add_choice<HugePages>(app, "--huge-pages", options->restore.policy_options.huge_pages,
+                        {{"never", HugePages::kNever},
+                         {"transparent", HugePages::kTransparent},
+                         {"hugetlb", HugePages::kHugetlb}},
+                        "Huge pages for guest RAM");
+  add_requests(app, options->requests);
+  add_count(app, "--repeat", options->repeat, 1000000, "Restore so often, and show the spread");
+  add_choice<bool>(app, "--until", options->until_exit, {{"ready", false}, {"exit", true}},
+                   "When to stop; requests and --save come before exit");
+  add_save_options(app, *options);
+  add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
+  app.add_option("--spawned-at", options->spawned_at,
+                 "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")
+      ->group("");
+  app.footer(
+      "Examples:\n"
+      "  $ stasis restore warm\n"
+      "  $ stasis restore warm --policy eager --repeat 5\n"
+      "  $ stasis restore warm --save changed --diff --force\n");
+  return [options](Context& context) { return restore(*options, context); };
+}
+
+}  // namespace stasis::cli

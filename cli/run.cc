@@ -1,0 +1,209 @@
+// stasis run: from a guest program to a warm, saved guest.
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/quantity.h"
+#include "cli/render.h"
+#include "cli/requests.h"
+#include "cli/save.h"
+#include "session/session.h"
+
+namespace stasis::cli {
+
+namespace {
+
+enum class Until : std::uint8_t { kReady, kExit };
+
+struct RunOptions {
+  session::LaunchOptions launch;
+  std::string backend = "auto";
+  Until until = Until::kReady;
+  std::vector<std::string> requests;
+  std::string save;
+  WriteOptions write;
+  std::string tracker;
+  snapshot::TrackerOptions tracker_options;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(60);
+};
+
+// What happened, for the report. Value.
+struct RunResult {
+  std::optional<std::int64_t> ready_ns;
+  std::vector<Exchange> exchanges;
+  std::optional<session::DirtyReport> dirty;
+  std::optional<session::SaveReport> saved;
+  std::optional<std::uint64_t> exit_code;
+};
+
+Result<void> wait_ready(session::Session& session, const RunOptions& options, Context& context) {
+  Progress progress("waiting for the guest to be ready", context.progress_mode());
+  auto outcome = wait_in_slices(
+      options.timeout, [&](auto slice) { return session.wait_ready(slice); },
+      [&] { progress.tick(); });
+  if (!outcome && outcome.error().code == Errc::kTimeout) {
+    return Error{Errc::kTimeout, 0,
+                 fmt::format("guest '{}' was not ready after {}", options.launch.guest,
+                             format_duration(options.timeout.count()))};
+  }
+  return outcome;
+}
+
+Result<std::uint64_t> wait_exit(session::Session& session, const RunOptions& options,
+                                Context& context) {
+  Progress progress("waiting for the guest to exit", context.progress_mode());
+  auto outcome = wait_in_slices(
+      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+      [&] { progress.tick(); });
+  if (!outcome && outcome.error().code == Errc::kTimeout) {
+    return Error{Errc::kTimeout, 0,
+                 fmt::format("guest '{}' has not exited after {}", options.launch.guest,
+                             format_duration(options.timeout.count()))};
+  }
+  return outcome;
+}
+
+Result<void> drive(session::Session& session, const RunOptions& options,
+                   const std::vector<Request>& requests, Context& context, RunResult& result) {
+  const bool needs_ready = options.until == Until::kReady || !requests.empty() ||
+                           !options.save.empty() || !options.tracker.empty();
+  if (needs_ready) {
+    STASIS_TRY(wait_ready(session, options, context));
+    result.ready_ns = host_clock().now() - context.begin_at;
+  }
+  if (!options.tracker.empty()) {
+    STASIS_TRY(session.track(options.tracker, options.tracker_options));
+  }
+  STASIS_ASSIGN(result.exchanges, exchange(session, requests, options.timeout, context));
+  if (!options.tracker.empty()) {
+    STASIS_ASSIGN(result.dirty, session.dirty());
+  }
+  if (!options.save.empty()) {
+    STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, session::SaveKind::kFull,
+                                              options.write, context));
+  }
+  if (options.until == Until::kExit) {
+    STASIS_ASSIGN(result.exit_code, wait_exit(session, options, context));
+  }
+  return {};
+}
+
+void report_text(const RunOptions& options, const RunResult& result, Output& output) {
+  print_exchanges(result.exchanges, output);
+  if (result.ready_ns) {
+    output.text(fmt::format("guest '{}' was ready after {} ({} of memory, {} vCPU{})\n",
+                            options.launch.guest, format_duration(*result.ready_ns),
+                            format_bytes(options.launch.memory_bytes), options.launch.vcpus,
+                            options.launch.vcpus == 1 ? "" : "s"));
+  }
+  if (result.dirty) {
+    output.text(fmt::format(
+        "dirty since ready: {} in {} ranges (tracker '{}': armed in {}, "
+        "collected in {})\n",
+        format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(), options.tracker,
+        format_duration(result.dirty->arm_ns), format_duration(result.dirty->collect_ns)));
+  }
+  if (result.saved) {
+    output.text(describe(options.save, *result.saved));
+  }
+  if (result.exit_code) {
+    output.text(
+        fmt::format("guest '{}' exited with code {}\n", options.launch.guest, *result.exit_code));
+  }
+}
+
+void report_json(const RunOptions& options, std::string_view backend, const RunResult& result,
+                 session::Session& session, Output& output) {
+  using Json = nlohmann::ordered_json;
+  Json& json = output.json();
+  json["guest"] = options.launch.guest;
+  json["backend"] = backend;
+  json["memory_bytes"] = options.launch.memory_bytes;
+  json["vcpus"] = options.launch.vcpus;
+  json["ready_ns"] = result.ready_ns ? Json(*result.ready_ns) : Json(nullptr);
+  json["requests"] = to_json(result.exchanges);
+  if (result.dirty) {
+    json["dirty"] = {{"tracker", options.tracker},
+                     {"bytes", total_bytes(result.dirty->pages)},
+                     {"ranges", result.dirty->pages.size()},
+                     {"arm_ns", result.dirty->arm_ns},
+                     {"collect_ns", result.dirty->collect_ns}};
+  }
+  if (result.saved) {
+    json["saved"] = to_json(*result.saved);
+    json["saved"]["path"] = options.save;
+  }
+  json["exit_code"] = result.exit_code ? Json(*result.exit_code) : Json(nullptr);
+  json["console"] = session.console();
+  if (Result<session::SessionCounters> counters = session.counters()) {
+    json["counters"] = to_json(*counters);
+  }
+}
+
+Result<ExitCode> run(RunOptions options, Context& context) {
+  for (const std::string& argument : context.guest_arguments) {
+    options.launch.arguments.push_back(argument);
+  }
+  if (!options.save.empty()) {
+    STASIS_TRY(check_target(options.save, options.write.force));
+  }
+  STASIS_ASSIGN(const std::vector<Request> requests, read_requests(options.requests));
+  STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
+                session::make_backend(options.backend, context.backends));
+  options.launch.console = console_printer(context.output);
+  STASIS_ASSIGN(std::unique_ptr<session::Session> session,
+                session::Session::launch(*backend, options.launch));
+  RunResult result;
+  Result<void> outcome = drive(*session, options, requests, context, result);
+  report_json(options, backend->name(), result, *session, context.output);
+  if (!outcome) {
+    return std::move(outcome).error();
+  }
+  report_text(options, result, context.output);
+  return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
+}
+
+}  // namespace
+
+CommandFunction add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  app.add_option("GUEST", options->launch.guest,
+                 "Name of a guest, path of an ELF file, or toy:NAME with --backend mock")
+      ->required()
+      ->type_name("");
+  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]")
+      ->type_name("NAME");
+  add_size(app, "--memory", options->launch.memory_bytes, "Guest RAM");
+  add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");
+  add_choice<BackingKind>(app, "--backing", options->launch.backing,
+                          {{"anonymous", BackingKind::kAnonymous}, {"memfd", BackingKind::kMemfd}},
+                          "What the host keeps behind guest RAM");
+  add_choice<HugePages>(app, "--huge-pages", options->launch.huge_pages,
+                        {{"never", HugePages::kNever},
+                         {"transparent", HugePages::kTransparent},
+                         {"hugetlb", HugePages::kHugetlb}},
+                        "Huge pages for guest RAM");
+  add_choice<Until>(app, "--until", options->until,
+                    {{"ready", Until::kReady}, {"exit", Until::kExit}},
+                    "When to stop; requests and --save come before exit");
+  add_requests(app, options->requests);
+  app.add_option("--save", options->save, "Save the guest here, after the requests")
+      ->type_name("DIR");
+  add_write_options(app, options->write);
+  add_tracker_options(app, options->tracker, options->tracker_options,
+                      "Track what the guest writes between ready and the save, and report it");
+  add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
+  app.footer(
+      "Arguments after -- go to the guest.\n\n"
+      "Examples:\n"
+      "  $ stasis run hello\n"
+      "  $ stasis run hello --memory 64M --save warm --force\n"
+      "  $ stasis run hello --save packed --layout packed --compress lz4 --force\n");
+  return [options](Context& context) { return run(*options, context); };
+}
+
+}  // namespace stasis::cli

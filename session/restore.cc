@@ -1,0 +1,89 @@
+// Session::restore: from a snapshot to a running machine. Everything between kBegin and the first
+// instruction is latency, so what can wait (opening counters, labels) comes after the vCPUs run.
+#include <utility>
+
+#include "session/session_impl.h"
+#include "snapshot/restore/restorer.h"
+#include "snapshot/snapshot_chain.h"
+
+namespace stasis::session {
+
+namespace {
+
+bool has_running_vcpu(const MachineState& machine) {
+  for (const VcpuActivity activity : machine.activities) {
+    if (activity == VcpuActivity::kRunning) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// What the manifest tells the session, once the guest runs.
+void take_facts(const snapshot::Manifest& manifest, const std::string& path,
+                internal::SessionImpl::Parts& parts) {
+  for (const snapshot::Label& label : manifest.labels) {
+    if (label.key == internal::kPhaseLabel) {
+      parts.saved_ready = label.value == internal::kPhaseReady;
+    } else {
+      parts.labels.push_back(label);
+    }
+  }
+  parts.restored = true;
+  parts.will_ring = parts.saved_ready && has_running_vcpu(manifest.machine);
+  parts.parent = internal::Parent{.path = path, .id = manifest.id};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
+                                                  const std::string& snapshot_path,
+                                                  const RestoreOptions& options) {
+  internal::SessionImpl::Parts parts;
+  parts.anchor = take_tsc_anchor();
+  parts.milestones = std::make_unique<MilestoneLog>();
+  MilestoneLog& milestones = *parts.milestones;
+  if (options.spawned_at) {
+    milestones.record_at(Milestone::kSpawn, *options.spawned_at);
+  }
+  milestones.record_at(Milestone::kBegin, options.begin_at.value_or(host_clock().now()));
+  parts.usage = internal::process_usage();
+
+  STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
+                snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));
+  milestones.record(Milestone::kHeader);
+  const snapshot::Manifest& manifest = chain->manifest();
+  STASIS_ASSIGN(
+      const snapshot::RestorePlan plan,
+      snapshot::make_plan(options.policy, snapshot::plan_input(*chain), options.policy_options));
+  parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
+  STASIS_ASSIGN(std::unique_ptr<DeviceBus> devices,
+                internal::make_devices(manifest.architecture, parts.console, parts.doorbell));
+  snapshot::RestoreOptions restore_options;
+  // A tracker has to be armed before the guest can write anything.
+  restore_options.start = options.tracker.empty() ? options.start : StartMode::kPaused;
+  restore_options.host_cpus = options.host_cpus;
+  restore_options.milestones = &milestones;
+  STASIS_ASSIGN(std::unique_ptr<Machine> machine,
+                snapshot::restore(*chain, plan, backend, std::move(devices), restore_options));
+  // Neither policy leaves work to the background.
+  milestones.record(Milestone::kDone);
+  take_facts(manifest, snapshot_path, parts);
+  const snapshot::PlanSummary summary = snapshot::summarize(plan);
+  parts.filled_bytes = summary.filled_bytes;
+  parts.mappings = summary.mappings;
+  const bool started = restore_options.start == StartMode::kRunning;
+  auto session = std::make_unique<internal::SessionImpl>(std::move(parts), std::move(machine));
+  if (started) {
+    session->note_running();
+  }
+  if (!options.tracker.empty()) {
+    STASIS_TRY(session->track(options.tracker, options.tracker_options));
+    if (options.start == StartMode::kRunning) {
+      STASIS_TRY(session->resume());
+    }
+  }
+  return std::unique_ptr<Session>(std::move(session));
+}
+
+}  // namespace stasis::session

@@ -1,0 +1,176 @@
+// Saving a session: what is dirty, who the parent is, and the guest paused for as short as that
+// takes.
+#include <utility>
+
+#include "session/build_info.h"
+#include "session/parent_compare.h"
+#include "session/session_impl.h"
+#include "snapshot/capture.h"
+#include "snapshot/snapshot_chain.h"
+
+namespace stasis::session::internal {
+
+namespace {
+
+constexpr std::chrono::nanoseconds kPauseTimeout = std::chrono::seconds(10);
+
+SaveReport report_of(const snapshot::WriteReport& written) {
+  SaveReport report;
+  report.id = written.id;
+  report.memory_bytes = written.memory_bytes;
+  report.dirty_bytes = written.considered_bytes;
+  report.zero_bytes = written.zero_bytes;
+  report.written_bytes = written.written_bytes();
+  return report;
+}
+
+std::string phase_label(GuestPhase phase) {
+  switch (phase) {
+    case GuestPhase::kStarting:
+      return "starting";
+    case GuestPhase::kReady:
+      return std::string(kPhaseReady);
+    case GuestPhase::kExited:
+      return "exited";
+  }
+  return "starting";
+}
+
+}  // namespace
+
+snapshot::CaptureOptions SessionImpl::capture_options(const SaveOptions& options) const {
+  snapshot::CaptureOptions capture;
+  capture.creator = creator();
+  capture.labels = parts_.labels;
+  capture.labels.push_back({.key = std::string(kPhaseLabel), .value = phase_label(phase_)});
+  for (const snapshot::Label& label : options.labels) {
+    capture.labels.push_back(label);
+  }
+  capture.writer.layout = options.layout;
+  capture.writer.codec = options.codec;
+  capture.writer.chunk_bytes = options.chunk_bytes;
+  capture.writer.threads = options.threads;
+  capture.writer.durability =
+      options.sync ? snapshot::Durability::kSync : snapshot::Durability::kNone;
+  capture.writer.replace_existing = options.replace_existing;
+  capture.writer.supervision = {.progress = options.progress, .cancel = options.cancel};
+  return capture;
+}
+
+Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
+                                                      snapshot::CaptureOptions& capture) {
+  if (!parts_.parent) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "save '" + path +
+                     "': a differential snapshot needs a parent, and this guest was neither "
+                     "restored from a snapshot nor saved before; save a full one"};
+  }
+  snapshot::FileSystem& files = snapshot::posix_file_system();
+  STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
+                snapshot::SnapshotChain::open(files, parts_.parent->path));
+  if (chain->manifest().id != parts_.parent->id) {
+    return Error{Errc::kMismatch, 0,
+                 "save '" + path + "': its parent '" + parts_.parent->path +
+                     "' was replaced: it is " + to_string(chain->manifest().id) + " now and was " +
+                     to_string(parts_.parent->id)};
+  }
+  capture.writer.parent = chain.get();
+  if (accumulator_ && !missed_writes_) {
+    return snapshot::capture_diff(*machine_, *accumulator_, files, path, capture);
+  }
+  // Nothing has tracked the guest since its parent: compare them.
+  const std::unique_ptr<DirtyTracker> compare = make_parent_compare(machine_->memory(), *chain);
+  snapshot::DirtyAccumulator untracked(*machine_, *compare);
+  return snapshot::capture_diff(*machine_, untracked, files, path, capture);
+}
+
+Result<SaveReport> SessionImpl::save(const std::string& path, const SaveOptions& options) {
+  const bool resume_after = !machine_->is_paused() && !held_;
+  const MonotonicNs begin = host_clock().now();
+  STASIS_TRY(machine_->pause(kPauseTimeout));
+  Result<SaveReport> report = save_paused(path, options);
+  if (report && !options.then_track.empty()) {
+    STASIS_TRY(track(options.then_track, options.tracker_options));
+  }
+  if (resume_after) {
+    STASIS_TRY(resume());
+  }
+  if (report) {
+    report->paused_ns = host_clock().now() - begin;
+  }
+  return report;
+}
+
+Result<SaveReport> SessionImpl::save_paused(const std::string& path, const SaveOptions& options) {
+  snapshot::CaptureOptions capture = capture_options(options);
+  const MonotonicNs begin = host_clock().now();
+  SaveReport report;
+  if (options.kind == SaveKind::kDiff) {
+    STASIS_ASSIGN(const snapshot::WriteReport written, write_diff(path, capture));
+    report = report_of(written);
+  } else {
+    // What was dirty before is in this snapshot, too; collected first, so that a failure of the
+    // tracker leaves no snapshot that the session does not know.
+    if (accumulator_) {
+      STASIS_TRY(accumulator_->collect());
+    }
+    STASIS_ASSIGN(const snapshot::WriteReport written,
+                  snapshot::capture_full(*machine_, snapshot::posix_file_system(), path, capture));
+    report = report_of(written);
+    if (accumulator_) {
+      accumulator_->saved();
+    }
+  }
+  report.write_ns = host_clock().now() - begin;
+  parts_.parent = Parent{.path = path, .id = report.id};
+  ran_since_parent_ = false;
+  missed_writes_ = false;
+  return report;
+}
+
+Result<void> SessionImpl::track(const std::string& tracker,
+                                const snapshot::TrackerOptions& options) {
+  const bool resume_after = !machine_->is_paused() && !held_;
+  STASIS_TRY(machine_->pause(kPauseTimeout));
+  STASIS_TRY(stop_tracking());
+  STASIS_ASSIGN(tracker_, snapshot::make_tracker(tracker, *machine_, options));
+  accumulator_.emplace(*machine_, *tracker_);
+  const MonotonicNs begin = host_clock().now();
+  if (Result<void> armed = accumulator_->arm(); !armed) {
+    accumulator_.reset();
+    tracker_.reset();
+    return armed;
+  }
+  arm_ns_ = host_clock().now() - begin;
+  // What the guest wrote since its parent, before now, was not seen.
+  missed_writes_ = ran_since_parent_;
+  return resume_after ? resume() : Result<void>();
+}
+
+Result<void> SessionImpl::stop_tracking() {
+  if (accumulator_) {
+    STASIS_TRY(accumulator_->disarm());
+  }
+  accumulator_.reset();
+  tracker_.reset();
+  return {};
+}
+
+Result<DirtyReport> SessionImpl::dirty() {
+  if (!accumulator_) {
+    return Error{Errc::kInvalidArgument, 0, "no dirty tracker is armed; call track() first"};
+  }
+  const bool resume_after = !machine_->is_paused() && !held_;
+  STASIS_TRY(machine_->pause(kPauseTimeout));
+  DirtyReport report;
+  report.arm_ns = arm_ns_;
+  const MonotonicNs begin = host_clock().now();
+  STASIS_ASSIGN(report.pages, accumulator_->collect());
+  report.collect_ns = host_clock().now() - begin;
+  if (resume_after) {
+    STASIS_TRY(resume());
+  }
+  return report;
+}
+
+}  // namespace stasis::session::internal
