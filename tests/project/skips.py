@@ -13,6 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+from host import kvm_works
+
 
 @dataclass
 class Rule:
@@ -21,18 +23,10 @@ class Rule:
     reason: str
 
 
-def opens(path: str) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        return True
-    except OSError:
-        return False
-
-
 def host_conditions() -> dict[str, bool]:
     return {
         "always": True,
-        "no-kvm": not opens("/dev/kvm"),
+        "no-kvm": not kvm_works(),
         "root": os.geteuid() == 0,
         "not-root": os.geteuid() != 0,
     }
