@@ -67,6 +67,10 @@ struct Generation {
 };
 Generation generation();
 
+// The rate of counter(). Taken from the boot information, or measured once (some 10 ms) where the
+// host did not know it.
+std::uint64_t counter_khz();
+
 // Warm: the host may save the VM here. Returns when the host resumes it. serve() calls it.
 void ready();
 

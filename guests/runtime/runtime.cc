@@ -179,6 +179,24 @@ Generation generation() {
   return result;
 }
 
+std::uint64_t counter_khz() {
+  static std::uint64_t khz = g_boot_info->counter_khz;
+  if (khz == 0) {
+    constexpr std::int64_t kMeasureNs = 10'000'000;
+    const auto host_ns = [] {
+      ring(abi::Register::kClock, 0);
+      return mailbox().header.monotonic_ns;
+    };
+    const std::int64_t begin_ns = host_ns();
+    const std::uint64_t begin = counter();
+    std::int64_t elapsed_ns = 0;
+    while ((elapsed_ns = host_ns() - begin_ns) < kMeasureNs) {
+    }
+    khz = (counter() - begin) * 1'000'000 / static_cast<std::uint64_t>(elapsed_ns);
+  }
+  return khz;
+}
+
 void ready() {
   ring_and_stamp(abi::Register::kReady, 0);
 }

@@ -23,7 +23,7 @@ struct Text {
 
   [[nodiscard]] constexpr bool empty() const { return size == 0; }
   [[nodiscard]] constexpr Text from(std::size_t begin) const {
-    return begin >= size ? Text() : Text(data + begin, size - begin);
+    return begin > size ? Text() : Text(data + begin, size - begin);
   }
   [[nodiscard]] constexpr bool starts_with(Text prefix) const {
     return size >= prefix.size && Text(data, prefix.size) == prefix;
