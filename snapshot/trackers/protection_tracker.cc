@@ -24,8 +24,8 @@ class ProtectionTracker final : public DirtyTracker, public WriteFaultHandler {
       : vm_(vm),
         memory_(memory),
         chunk_bytes_(memory.page_size_bytes() * options.unprotect_pages),
-        ranges_(memory.ranges()),
-        written_(ranges_, memory.page_size_bytes()),
+        regions_(split_by_region(memory, memory.ranges())),
+        written_(regions_, memory.page_size_bytes()),
         traits_{"protection", false, options.unprotect_pages == 1, chunk_bytes_} {}
   ~ProtectionTracker() override {
     // A destructor cannot report; the VM is then still protected and every write an error, so it
@@ -42,9 +42,9 @@ class ProtectionTracker final : public DirtyTracker, public WriteFaultHandler {
   Result<void> arm() override {
     STASIS_TRY(state_.check_can_arm());
     written_.clear();
-    if (auto result = vm_.protect(ranges_, kProtected); !result) {
+    if (auto result = vm_.protect(regions_, kProtected); !result) {
       // Some ranges may be protected already; without a tracker nobody would answer their faults.
-      (void)vm_.protect(ranges_, kWritable);
+      (void)vm_.protect(regions_, kWritable);
       return std::move(result).error().with_context("arm the protection tracker");
     }
     state_.set(true);
@@ -57,7 +57,7 @@ class ProtectionTracker final : public DirtyTracker, public WriteFaultHandler {
     if (dirty.empty()) {
       return dirty;
     }
-    if (auto result = vm_.protect(dirty, kProtected); !result) {
+    if (auto result = vm_.protect(split_by_region(memory_, dirty), kProtected); !result) {
       // These pages may still be writable: they stay dirty until a collect() can protect them.
       for (const GpaRange& range : dirty) {
         written_.mark(range);
@@ -71,7 +71,7 @@ class ProtectionTracker final : public DirtyTracker, public WriteFaultHandler {
     if (!state_.armed()) {
       return {};
     }
-    STASIS_TRY(vm_.protect(ranges_, kWritable));
+    STASIS_TRY(vm_.protect(regions_, kWritable));
     state_.set(false);
     return {};
   }
@@ -93,7 +93,7 @@ class ProtectionTracker final : public DirtyTracker, public WriteFaultHandler {
   Vm& vm_;
   GuestMemory& memory_;
   std::uint64_t chunk_bytes_;
-  GpaRanges ranges_;
+  std::vector<GpaRange> regions_;
   // Thread-safe.
   HostWriteLog written_;
   // Owner thread only.

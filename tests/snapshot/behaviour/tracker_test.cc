@@ -1,0 +1,196 @@
+// Every tracker on the mock backend against two oracles: a full comparison of memory, which no
+// written page may be missing from, and the mock's own log of every store, which an exact tracker
+// must equal.
+#include <functional>
+#include <ostream>
+#include <random>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "snapshot/trackers/tracker_catalog.h"
+#include "tests/snapshot/behaviour/toy_machine.h"
+
+namespace stasis::snapshot {
+namespace {
+
+using testing::make_toy_machine;
+using testing::ToyConfig;
+using testing::ToyMachine;
+
+struct Case {
+  std::string tracker;
+  std::uint64_t page_size_bytes = 4096;
+  std::uint32_t vcpus = 1;
+  std::uint32_t unprotect_pages = 1;
+  BackingKind backing = BackingKind::kAnonymous;
+  HugePages huge_pages = HugePages::kNever;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {  // NOLINT(readability-identifier-naming)
+  *out << c.tracker << ", " << c.page_size_bytes << "-byte pages, " << c.vcpus << " vCPUs, "
+       << c.unprotect_pages << " pages a fault, " << name_of(c.backing) << ", "
+       << name_of(c.huge_pages) << " huge pages";
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const std::uint64_t page : {std::uint64_t{4096}, std::uint64_t{16384}}) {
+    for (const std::uint32_t vcpus : {1U, 2U, 4U}) {
+      for (const char* tracker : {"compare", "compare-hash", "dirty-log"}) {
+        cases.push_back({tracker, page, vcpus});
+      }
+      for (const std::uint32_t chunk : {1U, 8U, 512U}) {
+        cases.push_back({"protection", page, vcpus, chunk});
+        cases.push_back({"userfaultfd", page, vcpus, chunk});
+      }
+    }
+  }
+  for (const std::uint32_t chunk : {1U, 16U, 512U}) {
+    cases.push_back({"userfaultfd", 4096, 2, chunk, BackingKind::kMemfd});
+    cases.push_back(
+        {"userfaultfd", 4096, 2, chunk, BackingKind::kAnonymous, HugePages::kTransparent});
+    cases.push_back({"userfaultfd", 4096, 2, chunk, BackingKind::kMemfd, HugePages::kTransparent});
+  }
+  return cases;
+}
+
+class TrackerTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    ToyConfig config;
+    config.page_size_bytes = GetParam().page_size_bytes;
+    config.vcpus = GetParam().vcpus;
+    config.backing = GetParam().backing;
+    config.huge_pages = GetParam().huge_pages;
+    // Huge pages need room for some.
+    config.data_pages = config.huge_pages == HugePages::kNever ? 96 : 2048;
+    config.seed = GetParam().unprotect_pages * 7 + config.vcpus;
+    config_ = config;
+    subject_ = make_toy_machine(config);
+    reference_ = make_toy_machine(config);
+    TrackerOptions options;
+    options.unprotect_pages = GetParam().unprotect_pages;
+    auto tracker = make_tracker(GetParam().tracker, *subject_.machine, options);
+    if (!tracker && tracker.error().code == Errc::kNotSupported) {
+      GTEST_SKIP() << tracker.error().to_string();
+    }
+    ASSERT_TRUE(tracker) << tracker.error().to_string();
+    tracker_ = *std::move(tracker);
+    log_ = *make_tracker("dirty-log", *reference_.machine);
+    compare_ = *make_tracker("compare", *subject_.machine);
+  }
+
+  // The tracker goes before the machine it works on.
+  void TearDown() override {
+    tracker_.reset();
+    log_.reset();
+    compare_.reset();
+  }
+
+  void arm_all() {
+    const auto armed = subject_.machine->arm_dirty(*tracker_);
+    ASSERT_TRUE(armed) << armed.error().to_string();
+    ASSERT_TRUE(reference_.machine->arm_dirty(*log_));
+    ASSERT_TRUE(compare_->arm());
+  }
+
+  void host_writes(std::mt19937_64& random) {
+    for (int i = 0; i < 6; ++i) {
+      const std::vector<GpaRange> data = testing::toy_layout(config_).data;
+      const GpaRange range = data[random() % data.size()];
+      std::vector<std::byte> bytes(1 + random() % 9000);
+      for (std::byte& byte : bytes) {
+        byte = static_cast<std::byte>(random());
+      }
+      const Gpa at = range.begin + random() % (range.size - bytes.size());
+      ASSERT_TRUE(subject_.machine->memory().write(at, bytes));
+      ASSERT_TRUE(reference_.machine->memory().write(at, bytes));
+    }
+  }
+
+  // Compares one collection of the tracker with those of the oracles.
+  void check_collections() {
+    const auto seen = subject_.machine->collect_dirty(*tracker_);
+    ASSERT_TRUE(seen) << seen.error().to_string();
+    const GpaRanges written = *reference_.machine->collect_dirty(*log_);
+    const GpaRanges changed = *compare_->collect();
+    EXPECT_THAT(subtract(changed, *seen), ::testing::IsEmpty()) << "changed pages were missed";
+    EXPECT_EQ(normalize(*seen), *seen);
+    if (GetParam().tracker.starts_with("compare")) {
+      EXPECT_EQ(*seen, changed);
+      EXPECT_THAT(subtract(*seen, written), ::testing::IsEmpty());
+    } else if (tracker_->traits().exact) {
+      EXPECT_EQ(*seen, written);
+    } else {
+      EXPECT_THAT(subtract(written, *seen), ::testing::IsEmpty());
+      const GpaRanges most = align_outward(written, tracker_->traits().granularity_bytes);
+      EXPECT_THAT(subtract(*seen, most), ::testing::IsEmpty()) << "more than whole chunks";
+    }
+  }
+
+  ToyConfig config_;
+  ToyMachine subject_, reference_;
+  std::unique_ptr<DirtyTracker> tracker_, log_, compare_;
+};
+
+TEST_P(TrackerTest, SeesWhatGuestAndHostWriteInEveryEpoch) {
+  arm_all();
+  std::mt19937_64 random(7);
+  for (int epoch = 0; epoch < 6; ++epoch) {
+    const std::uint64_t instructions = random() % 1500;
+    ASSERT_TRUE(subject_.machine->step(instructions));
+    ASSERT_TRUE(reference_.machine->step(instructions));
+    if (epoch % 2 == 0) {
+      host_writes(random);
+    }
+    check_collections();
+  }
+}
+
+TEST_P(TrackerTest, ForgetsWhatWasWrittenBeforeItWasArmedAgain) {
+  arm_all();
+  ASSERT_TRUE(subject_.machine->step(700));
+  ASSERT_TRUE(subject_.machine->disarm_dirty(*tracker_));
+  ASSERT_TRUE(subject_.machine->step(700));  // Runs untracked, and unhindered.
+  const auto armed = subject_.machine->arm_dirty(*tracker_);
+  ASSERT_TRUE(armed) << armed.error().to_string();
+  EXPECT_THAT(*subject_.machine->collect_dirty(*tracker_), ::testing::IsEmpty());
+  ASSERT_TRUE(compare_->collect());
+  ASSERT_TRUE(subject_.machine->step(700));
+  const auto seen = subject_.machine->collect_dirty(*tracker_);
+  ASSERT_TRUE(seen);
+  EXPECT_THAT(*seen, ::testing::Not(::testing::IsEmpty()));
+  EXPECT_THAT(subtract(*compare_->collect(), *seen), ::testing::IsEmpty());
+}
+
+TEST_P(TrackerTest, MissesNothingWhileVcpusRunFreely) {
+  arm_all();
+  Machine& machine = *subject_.machine;
+  for (int epoch = 0; epoch < 8; ++epoch) {
+    const std::size_t before = subject_.output->output().size();
+    ASSERT_TRUE(machine.resume());
+    while (subject_.output->output().size() < before + 20) {
+      std::this_thread::yield();  // The guest makes progress of its own.
+    }
+    ASSERT_TRUE(machine.pause(std::chrono::seconds(20)));
+    const auto seen = machine.collect_dirty(*tracker_);
+    ASSERT_TRUE(seen) << seen.error().to_string();
+    EXPECT_THAT(subtract(*compare_->collect(), *seen), ::testing::IsEmpty());
+  }
+}
+
+TEST_P(TrackerTest, RefusesCallsOutOfOrder) {
+  EXPECT_EQ(tracker_->collect().error().code, Errc::kInvalidArgument);
+  ASSERT_TRUE(tracker_->arm());
+  EXPECT_EQ(tracker_->arm().error().code, Errc::kInvalidArgument);
+  ASSERT_TRUE(tracker_->disarm());
+  EXPECT_TRUE(tracker_->disarm()) << "a second disarm() has nothing to do";
+  EXPECT_EQ(tracker_->collect().error().code, Errc::kInvalidArgument);
+}
+
+INSTANTIATE_TEST_SUITE_P(OnTheMock, TrackerTest, ::testing::ValuesIn(all_cases()));
+
+}  // namespace
+}  // namespace stasis::snapshot
