@@ -1,0 +1,74 @@
+// What this host's KVM can do, asked once for each backend and shared by its VMs.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/mutex.h"
+#include "core/result.h"
+#include "core/x86_state.h"
+#include "kvm/kvm_fd.h"
+
+namespace stasis::kvm {
+
+// Who executes the guest below /dev/kvm. It decides what no capability tells: whether a guest sees
+// the CPUID and the time-stamp counter that KVM was given.
+enum class Engine : std::uint8_t {
+  kHardware,  // Intel VMX or AMD SVM.
+  kPvm,       // The pagetable virtual machine module: shadow paging, guests run natively in ring 3.
+};
+
+// Immutable but for the lazily computed parts, which are thread-safe. Made by open().
+class HostFacts {
+ public:
+  // Opens the device. Errors, each with its cure: kNotFound (no device), kIo (no permission, busy),
+  // kNotSupported (not KVM, another API version, or a capability is missing: names all of them).
+  static Result<std::shared_ptr<HostFacts>> open(const std::string& device_path);
+
+  [[nodiscard]] const KvmFd& system() const noexcept { return system_; }
+
+  // Constant after open().
+  Engine engine = Engine::kHardware;
+  std::size_t run_mapping_bytes = 0;  // Of a vCPU's kvm_run.
+  std::uint32_t slots_max = 0;
+  std::uint32_t vcpus_max = 0;
+  std::size_t xsave_bytes = 4096;
+  std::uint64_t guest_xcr0 = 3;  // The XSAVE components that KVM can give to a guest.
+  int sync_regs = 0;
+  bool has_xsave2 = false;
+  bool has_readonly_memory = false;
+  bool has_manual_dirty_protect = false;
+  bool has_dirty_ring = false;
+  bool has_exception_payload = false;
+  bool has_triple_fault_event = false;
+  bool has_exit_on_emulation_failure = false;
+  bool has_memory_fault_exit = false;
+  bool has_tsc_scaling = false;
+  bool has_debug_registers = false;
+
+  // The MSRs that make up a vCPU's state, ascending, without IA32_TSC. The first call asks the
+  // kernel (some 0.3 ms under nested virtualization), so that only processes that save pay.
+  Result<std::vector<std::uint32_t>> msr_indices();
+  // Removes an MSR that the kernel lists but cannot read.
+  void forget_msr(std::uint32_t index);
+
+  // The CPUID list for a new vCPU, with APIC id 0. See decision 0003 for what is in it under kPvm.
+  Result<std::vector<X86CpuidEntry>> guest_cpuid();
+
+ private:
+  explicit HostFacts(KvmFd system) : system_(std::move(system)) {}
+  Result<void> ask(const std::string& device_path);
+  Result<std::vector<X86CpuidEntry>> supported_cpuid() const;
+  [[nodiscard]] std::vector<X86CpuidEntry> essential_cpuid() const;
+
+  KvmFd system_;
+  Mutex mutex_;
+  std::vector<std::uint32_t> msr_indices_ STASIS_GUARDED_BY(mutex_);
+  std::vector<X86CpuidEntry> guest_cpuid_ STASIS_GUARDED_BY(mutex_);
+};
+
+}  // namespace stasis::kvm
