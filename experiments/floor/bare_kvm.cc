@@ -1,0 +1,248 @@
+#include "experiments/floor/bare_kvm.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "core/clock.h"
+#include "core/text.h"
+#include "core/unique_fd.h"
+#include "kvm/kvm_uapi.h"
+#include "session/tsc_clock.h"
+
+namespace stasis::experiments {
+namespace {
+
+constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20U;
+constexpr std::uint64_t kMinBytes = 2 * kHugePage;
+
+// Guest-physical layout, all below 2 MiB, which is mapped one to one. The next 2 MiB of virtual
+// addresses lead to the first address behind RAM: a store there leaves the guest.
+constexpr std::uint64_t kPml4 = 0x1000;
+constexpr std::uint64_t kPdpt = 0x2000;
+constexpr std::uint64_t kDirectory = 0x3000;
+constexpr std::uint64_t kCode = 0x4000;
+constexpr std::uint64_t kCounter = 0x5000;  // Where the guest stores its time-stamp counter.
+
+// rdtsc; shl rdx, 32; or rax, rdx; mov [0x5000], rax; mov [0x200000], al
+constexpr std::array<std::uint8_t, 24> kProgram = {0x0F, 0x31, 0x48, 0xC1, 0xE2, 0x20, 0x48, 0x09,
+                                                   0xD0, 0x48, 0x89, 0x04, 0x25, 0x00, 0x50, 0x00,
+                                                   0x00, 0x88, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00};
+
+// Unmapped on destruction.
+class Mapping {
+ public:
+  Mapping(void* at, std::size_t bytes) noexcept : at_(at), bytes_(bytes) {}
+  ~Mapping() {
+    if (at_ != MAP_FAILED) {
+      ::munmap(at_, bytes_);
+    }
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  Mapping(Mapping&&) = delete;
+  Mapping& operator=(Mapping&&) = delete;
+  [[nodiscard]] bool failed() const noexcept { return at_ == MAP_FAILED; }
+  [[nodiscard]] std::byte* bytes() const noexcept { return static_cast<std::byte*>(at_); }
+
+ private:
+  void* at_;
+  std::size_t bytes_;
+};
+
+Error refused(const std::string& request) {
+  return Error{.code = Errc::kBackend,
+               .os_error = errno,
+               .message = "bare KVM floor: " + request + ": " + std::strerror(errno)};
+}
+
+void store(std::byte* memory, std::uint64_t offset, std::uint64_t value) {
+  std::memcpy(memory + offset, &value, sizeof(value));
+}
+
+void load_program(std::byte* memory, std::uint64_t memory_bytes) {
+  constexpr std::uint64_t kTable = 7;         // Present, writable, user.
+  constexpr std::uint64_t kLeaf = 7 | 0x80U;  // The same, and a 2 MiB page.
+  store(memory, kPml4, kPdpt | kTable);
+  store(memory, kPdpt, kDirectory | kTable);
+  store(memory, kDirectory, 0 | kLeaf);
+  store(memory, kDirectory + 8, memory_bytes | kLeaf);
+  std::memcpy(memory + kCode, kProgram.data(), kProgram.size());
+}
+
+// 64-bit mode in ring 3 (Intel SDM vol. 3, 10.8.5 and 3.4.5; AMD APM vol. 2, 14.6). Ring 3, because
+// some KVM implementations run only that natively.
+void set_long_mode(kvm_sregs& sregs) {
+  constexpr std::uint64_t kCr0 = 0x80000033;  // PE, MP, ET, NE, PG.
+  constexpr std::uint64_t kCr4 = 0x620;       // PAE, OSFXSR, OSXMMEXCPT.
+  constexpr std::uint64_t kEfer = 0x500;      // LME, LMA.
+  sregs.cr0 = kCr0;
+  sregs.cr3 = kPml4;
+  sregs.cr4 = kCr4;
+  sregs.efer = kEfer;
+  kvm_segment code{};
+  code.limit = 0xFFFFFFFF;
+  code.selector = 0x33;
+  code.type = 11;  // Execute, read, accessed.
+  code.present = 1;
+  code.dpl = 3;
+  code.s = 1;
+  code.l = 1;
+  code.g = 1;
+  kvm_segment data = code;
+  data.selector = 0x2B;
+  data.type = 3;  // Read, write, accessed.
+  data.l = 0;
+  data.db = 1;
+  sregs.cs = code;
+  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+}
+
+// Notes how long each step took.
+class Steps {
+ public:
+  explicit Steps(MonotonicNs begin) : last_(begin) {}
+  std::int64_t next() {
+    const MonotonicNs now = host_clock().now();
+    return now - std::exchange(last_, now);
+  }
+
+ private:
+  MonotonicNs last_;
+};
+
+Result<void> set_registers(int vcpu) {
+  kvm_sregs sregs{};
+  if (::ioctl(vcpu, KVM_GET_SREGS, &sregs) != 0) {
+    return refused("KVM_GET_SREGS");
+  }
+  set_long_mode(sregs);
+  if (::ioctl(vcpu, KVM_SET_SREGS, &sregs) != 0) {
+    return refused("KVM_SET_SREGS");
+  }
+  kvm_regs regs{};
+  regs.rip = kCode;
+  regs.rflags = 2;  // The bit that is always set.
+  if (::ioctl(vcpu, KVM_SET_REGS, &regs) != 0) {
+    return refused("KVM_SET_REGS");
+  }
+  return {};
+}
+
+// Runs until the guest's store without memory; the counter is then in guest memory.
+Result<void> run_guest(int vcpu, const kvm_run& run) {
+  while (::ioctl(vcpu, KVM_RUN, 0) != 0) {
+    if (errno != EINTR) {
+      return refused("KVM_RUN");
+    }
+  }
+  if (run.exit_reason != KVM_EXIT_MMIO) {
+    return Error{.code = Errc::kBackend,
+                 .message = "bare KVM floor: the guest left with exit reason " +
+                            std::to_string(run.exit_reason) + " instead of " +
+                            std::to_string(KVM_EXIT_MMIO)};
+  }
+  return {};
+}
+
+struct Device {
+  UniqueFd fd;
+  std::size_t run_bytes = 0;
+};
+
+Result<Device> open_device() {
+  Device device{.fd = UniqueFd(::open("/dev/kvm", O_RDWR | O_CLOEXEC)), .run_bytes = 0};
+  if (!device.fd.is_open()) {
+    return Error{.code = Errc::kNotSupported,
+                 .os_error = errno,
+                 .message = std::string("bare KVM floor: open /dev/kvm: ") + std::strerror(errno)};
+  }
+  const int run_bytes = ::ioctl(device.fd.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (run_bytes < static_cast<int>(sizeof(kvm_run))) {
+    return refused("KVM_GET_VCPU_MMAP_SIZE");
+  }
+  device.run_bytes = static_cast<std::size_t>(run_bytes);
+  return device;
+}
+
+}  // namespace
+
+Result<BareKvmTimes> measure_bare_kvm(std::uint64_t memory_bytes) {
+  if (memory_bytes < kMinBytes || memory_bytes % kHugePage != 0) {
+    return Error{.code = Errc::kInvalidArgument,
+                 .message = "bare KVM floor: memory of " + describe_bytes(memory_bytes) +
+                            " is not a multiple of 2 MiB from 4 MiB on"};
+  }
+  BareKvmTimes times;
+  Steps opening(host_clock().now());
+  STASIS_ASSIGN(const Device device, open_device());
+  times.open = opening.next();
+  const std::optional<session::TscAnchor> before = session::take_tsc_anchor();
+
+  const MonotonicNs begin = host_clock().now();
+  Steps steps(begin);
+  const Mapping memory(::mmap(nullptr, memory_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+                       memory_bytes);
+  if (memory.failed()) {
+    return errno_error(errno, "bare KVM floor: map guest memory");
+  }
+  load_program(memory.bytes(), memory_bytes);
+  times.memory = steps.next();
+
+  const UniqueFd vm(::ioctl(device.fd.get(), KVM_CREATE_VM, 0));
+  if (!vm.is_open()) {
+    return refused("KVM_CREATE_VM");
+  }
+  times.create_vm = steps.next();
+
+  kvm_userspace_memory_region region{};
+  region.memory_size = memory_bytes;
+  std::memcpy(&region.userspace_addr, std::array{memory.bytes()}.data(), sizeof(std::byte*));
+  if (::ioctl(vm.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) {
+    return refused("KVM_SET_USER_MEMORY_REGION");
+  }
+  times.slot = steps.next();
+
+  const UniqueFd vcpu(::ioctl(vm.get(), KVM_CREATE_VCPU, 0));
+  if (!vcpu.is_open()) {
+    return refused("KVM_CREATE_VCPU");
+  }
+  const Mapping run(
+      ::mmap(nullptr, device.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0),
+      device.run_bytes);
+  if (run.failed()) {
+    return errno_error(errno, "bare KVM floor: map the run structure");
+  }
+  times.create_vcpu = steps.next();
+
+  STASIS_TRY(set_registers(vcpu.get()));
+  times.registers = steps.next();
+  const MonotonicNs entered = host_clock().now();
+  STASIS_TRY(run_guest(vcpu.get(), *static_cast<const kvm_run*>(static_cast<void*>(run.bytes()))));
+
+  const std::optional<session::TscAnchor> after = session::take_tsc_anchor();
+  std::uint64_t counter = 0;
+  std::memcpy(&counter, memory.bytes() + kCounter, sizeof(counter));
+  const std::optional<session::TscConversion> first =
+      before && after ? session::convert_tsc(counter, *before, *after) : std::nullopt;
+  if (!first) {
+    return Error{.code = Errc::kNotSupported,
+                 .message =
+                     "bare KVM floor: the guest's time-stamp counter is not the host's, so "
+                     "its first instruction cannot be placed on the host's clock"};
+  }
+  times.enter = first->at - entered;
+  times.first_instruction = first->at - begin;
+  times.error = first->error_ns;
+  return times;
+}
+
+}  // namespace stasis::experiments
