@@ -36,10 +36,24 @@ class Values {
 
 void add_general(Values& out, const X86GeneralRegisters& g) {
   const std::array<std::pair<const char*, std::uint64_t>, 18> registers = {{
-      {"rax", g.rax}, {"rbx", g.rbx}, {"rcx", g.rcx}, {"rdx", g.rdx}, {"rsi", g.rsi},
-      {"rdi", g.rdi}, {"rsp", g.rsp}, {"rbp", g.rbp}, {"r8", g.r8},   {"r9", g.r9},
-      {"r10", g.r10}, {"r11", g.r11}, {"r12", g.r12}, {"r13", g.r13}, {"r14", g.r14},
-      {"r15", g.r15}, {"rip", g.rip}, {"rflags", g.rflags},
+      {"rax", g.rax},
+      {"rbx", g.rbx},
+      {"rcx", g.rcx},
+      {"rdx", g.rdx},
+      {"rsi", g.rsi},
+      {"rdi", g.rdi},
+      {"rsp", g.rsp},
+      {"rbp", g.rbp},
+      {"r8", g.r8},
+      {"r9", g.r9},
+      {"r10", g.r10},
+      {"r11", g.r11},
+      {"r12", g.r12},
+      {"r13", g.r13},
+      {"r14", g.r14},
+      {"r15", g.r15},
+      {"rip", g.rip},
+      {"rflags", g.rflags},
   }};
   for (const auto& [name, value] : registers) {
     out.add(std::string("general.") + name, value);
