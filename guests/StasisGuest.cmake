@@ -1,4 +1,5 @@
-# stasis_guest(NAME SOURCES...): builds one bare guest, $STASIS_GUEST_BUILD_DIR/NAME.
+# stasis_guest(NAME SOURCES... [FOLDER where]): builds one bare guest as target guest_NAME, into the
+# folder where users' guests are found unless told otherwise.
 #
 # A guest is not a host program: it must not see the host's flags (sanitizers, -O0, coverage, a user's
 # CXXFLAGS), so the compiler is called by custom commands and with these flags only.
@@ -7,10 +8,12 @@ set(STASIS_GUEST_COMPILE_FLAGS
   -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-pic -fno-strict-aliasing
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -ffunction-sections -fdata-sections
   -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
-  $<$<BOOL:${STASIS_WERROR}>:-Werror> -I${PROJECT_SOURCE_DIR})
+  $<$<BOOL:${STASIS_WERROR}>:-Werror> -I${PROJECT_SOURCE_DIR}
+  CACHE INTERNAL "Flags of bare guests")
 set(STASIS_GUEST_LINK_FLAGS
   -nostdlib -static -no-pie -Wl,-T,${PROJECT_SOURCE_DIR}/guests/runtime/guest.ld -Wl,--build-id=none
-  -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--fatal-warnings)
+  -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--fatal-warnings
+  CACHE INTERNAL "Link flags of bare guests")
 
 # Compiles `source` (relative to the caller's folder) and appends the object to the list `result`.
 function(stasis_guest_object source result)
@@ -27,12 +30,17 @@ function(stasis_guest_object source result)
 endfunction()
 
 function(stasis_guest name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "SOURCES")
+  if(NOT arg_FOLDER)
+    set(arg_FOLDER ${STASIS_GUEST_BUILD_DIR})
+  endif()
+  file(MAKE_DIRECTORY ${arg_FOLDER})
   set(objects)
-  foreach(source ${ARGN})
+  foreach(source ${arg_SOURCES})
     stasis_guest_object(${source} objects)
   endforeach()
   set(script ${PROJECT_SOURCE_DIR}/guests/runtime/guest.ld)
-  set(output ${STASIS_GUEST_BUILD_DIR}/${name})
+  set(output ${arg_FOLDER}/${name})
   add_custom_command(OUTPUT ${output}
     COMMAND ${CMAKE_CXX_COMPILER} ${STASIS_GUEST_LINK_FLAGS} ${objects} ${STASIS_GUEST_RUNTIME}
             -o ${output}

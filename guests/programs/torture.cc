@@ -50,7 +50,7 @@ struct alignas(64) Shared {
 } g_shared;
 
 template <typename... Values>
-[[noreturn]] void fail(guest::Text format, Values... values) {
+[[noreturn, gnu::noinline, gnu::cold]] void fail(guest::Text format, Values... values) {
   char buffer[512];
   guest::Writer out(buffer, sizeof(buffer));
   out.put("torture: FAILED: ").format(format, values...).put('\n');

@@ -131,10 +131,14 @@ constexpr bool parse_number(Text text, std::uint64_t& value) {
   }
   for (std::size_t i = 0; i < text.size; ++i) {
     const char c = text.data[i];
-    if (c < '0' || c > '9' || result > (UINT64_MAX - 9) / 10) {
+    if (c < '0' || c > '9') {
       return false;
     }
-    result = result * 10 + static_cast<std::uint64_t>(c - '0');
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    if (result > (UINT64_MAX - digit) / 10) {
+      return false;
+    }
+    result = result * 10 + digit;
   }
   value = result;
   return true;

@@ -67,8 +67,8 @@ TEST(GuestText, NumbersAreDecimalAndDoNotOverflow) {
     EXPECT_FALSE(parse_number(bad, value)) << bad;
     EXPECT_EQ(value, 42);
   }
-  EXPECT_TRUE(parse_number("18446744073709551600", value));
-  EXPECT_EQ(value, 18446744073709551600U);
+  EXPECT_TRUE(parse_number("18446744073709551615", value));
+  EXPECT_EQ(value, UINT64_MAX);
   EXPECT_TRUE(parse_number("0", value));
   EXPECT_EQ(value, 0);
 }
