@@ -1,0 +1,253 @@
+// The whole way of a snapshot through the program: run, save, restore, change, save the
+// difference, inspect, verify, diff, merge. On the mock everywhere, on KVM where the host has it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/cli/program.h"
+
+namespace stasis::cli::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Flavour {
+  std::string backend;
+  std::string guest;
+  std::string name;
+};
+void PrintTo(const Flavour& flavour, std::ostream* out) {
+  *out << flavour.name;
+}
+
+class Flow : public ::testing::TestWithParam<Flavour> {
+ protected:
+  void SetUp() override {
+    if (GetParam().backend == "kvm" && !why_no_kvm().empty()) {
+      GTEST_SKIP() << why_no_kvm();
+    }
+  }
+
+  // Runs a command that starts a guest, on this flavour's backend.
+  Outcome guest(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--backend", GetParam().backend, "--json"});
+    return run(arguments, {.directory = directory_.path()});
+  }
+  Outcome stasis(const std::vector<std::string>& arguments) {
+    return run(arguments, {.directory = directory_.path()});
+  }
+  nlohmann::json ok(const Outcome& outcome) {
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return outcome.json();
+  }
+  nlohmann::json save_warm(const std::string& name, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {"run", GetParam().guest, "--memory", "16M", "--save",
+                                          name,  "--request",      "one"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return ok(guest(arguments));
+  }
+
+  TemporaryDirectory directory_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, Flow,
+                         ::testing::Values(Flavour{"mock", "toy:counter", "mock"},
+                                           Flavour{"kvm", "hello", "kvm"}),
+                         [](const auto& info) { return info.param.name; });
+
+std::string response(const nlohmann::json& requests, std::size_t index) {
+  return requests.at(index).at("response").get<std::string>();
+}
+
+TEST_P(Flow, AGuestBecomesReadyAndAnswersRequestsInOrder) {
+  const nlohmann::json json =
+      ok(guest({"run", GetParam().guest, "--request", "one", "--request", "two"}));
+  EXPECT_GT(json["ready_ns"].get<std::int64_t>(), 0);
+  ASSERT_EQ(json["requests"].size(), 2U);
+  if (GetParam().backend == "mock") {
+    EXPECT_EQ(response(json["requests"], 0), "count=00000001");
+    EXPECT_EQ(response(json["requests"], 1), "count=00000002");
+  } else {
+    EXPECT_EQ(response(json["requests"], 0), "one");
+    EXPECT_EQ(response(json["requests"], 1), "two");
+  }
+  EXPECT_THAT(json["console"].get<std::string>(), HasSubstr("hello"));
+}
+
+TEST_P(Flow, RequestsComeFromFilesAndFromStandardInput) {
+  write_file(directory_ / "request", "from a file");
+  const Outcome outcome = run({"run", GetParam().guest, "--backend", GetParam().backend, "--json",
+                               "--request", "@request", "--request", "-", "--request", "@@at"},
+                              {.directory = directory_.path(), .input = "from a pipe"});
+  const nlohmann::json json = ok(outcome);
+  ASSERT_EQ(json["requests"].size(), 3U);
+  EXPECT_EQ(json["requests"][0]["request_bytes"], 11);
+  EXPECT_EQ(json["requests"][1]["request_bytes"], 11);
+  EXPECT_EQ(json["requests"][2]["request_bytes"], 3);
+}
+
+TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
+  const std::vector<std::vector<std::string>> forms = {
+      {},
+      {"--layout", "packed"},
+      {"--compress", "lz4"},
+      {"--layout", "packed", "--compress", "lz4", "--chunk", "4K"},
+      {"--chunk", "2M", "--save-threads", "2"}};
+  for (std::size_t i = 0; i < forms.size(); ++i) {
+    const std::string name = "form" + std::to_string(i);
+    save_warm(name, forms[i]);
+    for (const std::vector<std::string>& policy : std::vector<std::vector<std::string>>{
+             {"--policy", "lazy"},
+             {"--policy", "eager"},
+             {"--policy", "eager", "--threads", "4", "--verify", "off"}}) {
+      std::vector<std::string> arguments = {"restore", name, "--request", "again"};
+      arguments.insert(arguments.end(), policy.begin(), policy.end());
+      const nlohmann::json json = ok(guest(arguments));
+      const std::string expected = GetParam().backend == "mock" ? "count=00000002" : "again";
+      EXPECT_EQ(response(json["trials"][0]["requests"], 0), expected) << name;
+      EXPECT_GT(json["trials"][0]["milestones_ns"]["first_response"].get<std::int64_t>(), 0);
+    }
+  }
+}
+
+TEST_P(Flow, MilestonesAreInOrderAndRepeatsAreSummarised) {
+  save_warm("warm");
+  const nlohmann::json json = ok(guest({"restore", "warm", "--repeat", "3", "--request", "again"}));
+  ASSERT_EQ(json["trials"].size(), 3U);
+  for (const auto& trial : json["trials"]) {
+    const auto& at = trial["milestones_ns"];
+    EXPECT_EQ(at["begin"], 0);
+    EXPECT_LE(at["header"].get<std::int64_t>(), at["vm_created"].get<std::int64_t>());
+    EXPECT_LE(at["vm_created"].get<std::int64_t>(), at["vcpu_enter"].get<std::int64_t>());
+    EXPECT_LE(at["vcpu_enter"].get<std::int64_t>(), at["first_response"].get<std::int64_t>());
+  }
+  EXPECT_EQ(json["summary"]["begin_to"]["first_response"]["n"], 3);
+  const auto& response = json["summary"]["begin_to"]["first_response"];
+  EXPECT_LE(response["min_ns"], response["median_ns"]);
+  EXPECT_LE(response["median_ns"], response["p90_ns"]);
+}
+
+TEST_P(Flow, TheSpawnMilestoneIsTheParentsClock) {
+  save_warm("warm");
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+  const std::int64_t ns = static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  const nlohmann::json json = ok(guest({"restore", "warm", "--spawned-at", std::to_string(ns)}));
+  EXPECT_LT(json["trials"][0]["milestones_ns"]["spawn"].get<std::int64_t>(), 0);
+}
+
+TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
+  save_warm("warm");
+  for (const std::string tracker : {"", "compare", "auto"}) {
+    const std::string one = "one" + tracker;
+    const std::string two = "two" + tracker;
+    std::vector<std::string> with = {};
+    if (!tracker.empty()) {
+      with = {"--tracker", tracker};
+    }
+    const auto save = [&](const std::string& from, const std::string& to) {
+      std::vector<std::string> arguments = {"restore", from,     "--policy", "eager", "--request",
+                                            "more",    "--save", to,         "--diff"};
+      arguments.insert(arguments.end(), with.begin(), with.end());
+      return ok(guest(arguments));
+    };
+    const nlohmann::json first = save("warm", one);
+    EXPECT_GT(first["saved"]["written_bytes"].get<std::uint64_t>(), 0U);
+    EXPECT_LT(first["saved"]["dirty_bytes"].get<std::uint64_t>(), 4U << 20U) << tracker;
+    save(one, two);
+    EXPECT_EQ(stasis({"verify", two}).exit_code, 0);
+    EXPECT_EQ(ok(stasis({"inspect", two, "--json"}))["chain"].size(), 3U);
+    for (const std::string policy : {"lazy", "eager"}) {
+      const nlohmann::json json =
+          ok(guest({"restore", two, "--policy", policy, "--request", "last"}));
+      EXPECT_EQ(response(json["trials"][0]["requests"], 0),
+                GetParam().backend == "mock" ? "count=00000004" : "last");
+    }
+    ok(stasis({"merge", two, "--out", "flat" + tracker, "--json"}));
+    const nlohmann::json flat = ok(stasis({"inspect", "flat" + tracker, "--json"}));
+    EXPECT_EQ(flat["chain"].size(), 1U);
+    EXPECT_EQ(flat["parent_id"], nullptr);
+    const Outcome same = stasis({"diff", two, "flat" + tracker, "--json"});
+    EXPECT_EQ(same.exit_code, 0) << same.out;
+    EXPECT_TRUE(same.json()["equal"].get<bool>());
+    const Outcome changed = stasis({"diff", "warm", two, "--json"});
+    EXPECT_EQ(changed.exit_code, 1) << changed.out;
+    EXPECT_GT(changed.json()["different_bytes"].get<std::uint64_t>(), 0U);
+  }
+}
+
+TEST_P(Flow, InspectShowsWhatAPersonWantsToKnow) {
+  save_warm("warm", {"--compress", "lz4"});
+  const Outcome text = stasis({"inspect", "warm"});
+  EXPECT_EQ(text.exit_code, 0);
+  for (const char* word : {"16 MiB", "created", "zero", "doorbell", "vCPU 0"}) {
+    EXPECT_THAT(text.out, HasSubstr(word));
+  }
+  const nlohmann::json json = ok(stasis({"inspect", "warm", "--json", "--registers"}));
+  EXPECT_EQ(json["labels"]["guest"], GetParam().guest);
+  EXPECT_EQ(json["memory_bytes"], 16U << 20U);
+  EXPECT_EQ(json["codec"], "lz4");
+  EXPECT_EQ(json["vcpus"], 1);
+  EXPECT_FALSE(json["vcpu_states"][0]["registers"].empty());
+}
+
+TEST_P(Flow, ASnapshotIsNeverReplacedWithoutForce) {
+  const nlohmann::json first = save_warm("warm");
+  const Outcome refused = guest({"run", GetParam().guest, "--memory", "16M", "--save", "warm"});
+  EXPECT_EQ(refused.exit_code, 5);
+  EXPECT_EQ(refused.json()["error"]["code"], "already_exists");
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["id"], first["saved"]["id"]);
+  const nlohmann::json second = save_warm("warm", {"--force"});
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["id"], second["saved"]["id"]);
+  EXPECT_EQ(list(directory_.path()), std::vector<std::string>{"warm"});
+}
+
+TEST_P(Flow, SeveralVcpusComeBack) {
+  save_warm("warm", {"--vcpus", "4"});
+  const nlohmann::json json = ok(guest({"restore", "warm", "--request", "again"}));
+  EXPECT_EQ(json["trials"][0]["requests"].size(), 1U);
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["vcpus"], 4);
+}
+
+TEST_P(Flow, ATrackerReportsWhatTheRequestsDirtied) {
+  const nlohmann::json json =
+      ok(guest({"run", GetParam().guest, "--request", "one", "--tracker", "compare"}));
+  EXPECT_EQ(json["dirty"]["tracker"], "compare");
+  const auto bytes = json["dirty"]["bytes"].get<std::uint64_t>();
+  EXPECT_GT(bytes, 0U);
+  EXPECT_LT(bytes, 1U << 20U);
+}
+
+TEST(Toys, ExitCodesOfGuestsAreReported) {
+  const Outcome outcome =
+      run({"run", "toy:exit", "--backend", "mock", "--until", "exit", "--json"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.json()["exit_code"], 3);
+}
+
+TEST(Toys, AGuestThatExitsBeforeItIsReadyIsAFault) {
+  const Outcome outcome = run({"run", "toy:exit", "--backend", "mock"});
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.err, HasSubstr("exited with code 3"));
+}
+
+TEST(Toys, AGuestThatFailsSaysWhyInItsOwnWords) {
+  EXPECT_EQ(run({"run", "toy:fault", "--backend", "mock"}).exit_code, 6);
+  const Outcome panic = run({"run", "toy:panic", "--backend", "mock", "--json"});
+  EXPECT_EQ(panic.exit_code, 6);
+  EXPECT_EQ(panic.json()["error"]["code"], "guest_fault");
+  EXPECT_THAT(panic.json()["error"]["message"].get<std::string>(),
+              HasSubstr("a toy guest gives up on purpose"));
+}
+
+TEST(Toys, WaitsEndWithATimeoutThatSaysWhatWasWaitedFor) {
+  const Outcome spin = run({"run", "toy:spin", "--backend", "mock", "--timeout", "200ms"});
+  EXPECT_EQ(spin.exit_code, 7);
+  EXPECT_THAT(spin.err, HasSubstr("'toy:spin' was not ready after 200 ms"));
+  const Outcome deaf =
+      run({"run", "toy:deaf", "--backend", "mock", "--timeout", "200ms", "--request", "hello?"});
+  EXPECT_EQ(deaf.exit_code, 7);
+  EXPECT_THAT(deaf.err, HasSubstr("request 1"));
+}
+
+}  // namespace
+}  // namespace stasis::cli::test

@@ -1,0 +1,175 @@
+// What every user of `stasis` meets first: help, version, mistakes, and machine-readable answers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/exit_code.h"
+#include "tests/cli/program.h"
+
+namespace stasis::cli::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const std::vector<std::string> kCommands = {"doctor", "run",  "restore", "inspect",
+                                            "verify", "diff", "merge",   "experiment"};
+
+TEST(Help, NamesEveryCommandAndEveryExitCode) {
+  const Outcome outcome = run({"--help"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  for (const std::string& command : kCommands) {
+    EXPECT_THAT(outcome.out, HasSubstr("\n  " + command + " "));
+  }
+  for (const ExitCodeInfo& info : all_exit_codes()) {
+    EXPECT_THAT(outcome.out, HasSubstr(std::string(info.meaning)));
+  }
+}
+
+TEST(Help, OfEveryCommandShowsExamplesAndJson) {
+  for (const std::string& command : kCommands) {
+    const Outcome outcome = run({command, "--help"});
+    EXPECT_EQ(outcome.exit_code, 0) << command << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  $ stasis " + command)) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("--json")) << command;
+  }
+}
+
+TEST(Help, IsOneJsonObjectWhenAskedFor) {
+  EXPECT_TRUE(run({"run", "--help", "--json"}).json().contains("help"));
+}
+
+TEST(Version, NamesVersionCommitAndBuildType) {
+  const Outcome text = run({"--version"});
+  EXPECT_EQ(text.exit_code, 0);
+  EXPECT_THAT(text.out, StartsWith("stasis 0."));
+  const Outcome json = run({"--version", "--json"});
+  for (const char* key : {"version", "commit", "build_type", "compiler"}) {
+    EXPECT_FALSE(json.json()[key].get<std::string>().empty()) << key;
+    EXPECT_THAT(text.out, HasSubstr(json.json()[key].get<std::string>()));
+  }
+}
+
+TEST(Usage, MistakesExitWith2AndSayWhatToDo) {
+  const std::vector<std::vector<std::string>> mistakes = {
+      {},
+      {"frobnicate"},
+      {"--frobnicate"},
+      {"run"},
+      {"run", "hello", "--frobnicate"},
+      {"run", "hello", "--memory", "lots"},
+      {"run", "hello", "--memory", "-1"},
+      {"run", "hello", "--vcpus", "0"},
+      {"run", "hello", "--vcpus", "two"},
+      {"run", "hello", "--until", "later"},
+      {"run", "hello", "--compress", "zip"},
+      {"run", "hello", "--layout", "random"},
+      {"run", "hello", "--timeout", "1 hour"},
+      {"run", "hello", "--backend", "vmware"},
+      {"restore"},
+      {"restore", "x", "--repeat", "0"},
+      {"restore", "x", "--diff"},
+      {"restore", "x", "--repeat", "2", "--save", "y"},
+      {"restore", "x", "--verify", "maybe"},
+      {"diff", "x"},
+      {"merge", "x"},
+      {"experiment"},
+      {"experiment", "run"},
+  };
+  for (const auto& arguments : mistakes) {
+    const std::string line = ::testing::PrintToString(arguments);
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << line << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("stasis: error: ")) << line;
+    EXPECT_EQ(outcome.out, "") << line;
+  }
+}
+
+TEST(Usage, ErrorsAreOneJsonObjectWhenAskedFor) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--json"},
+                                             {"--json", "frobnicate"},
+                                             {"run", "--json"},
+                                             {"run", "hello", "--memory", "lots", "--json"},
+                                             {"inspect", "--json", "nowhere"}}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_NE(outcome.exit_code, 0);
+    const nlohmann::json json = outcome.json();
+    EXPECT_FALSE(json["error"]["code"].get<std::string>().empty());
+    EXPECT_FALSE(json["error"]["message"].get<std::string>().empty());
+    EXPECT_EQ(outcome.err, "");
+  }
+}
+
+TEST(Usage, SuggestsTheCommandThatWasMeant) {
+  EXPECT_THAT(run({"restor", "x"}).err, HasSubstr("did you mean 'restore'?"));
+  EXPECT_THAT(run({"xyzzy"}).err, Not(HasSubstr("did you mean")));
+}
+
+TEST(Usage, ColoursAndProgressStayOutOfPipes) {
+  const Outcome outcome = run({"doctor"}, {.environment = {{"TERM", "xterm-256color"}}});
+  EXPECT_THAT(outcome.out, Not(HasSubstr("\033")));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("\033")));
+}
+
+TEST(Output, ThatCannotBeWrittenIsAnError) {
+  const Outcome outcome = run({"--help"}, {.stdout_path = "/dev/full"});
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.err, HasSubstr("standard output"));
+}
+
+TEST(Output, ToAClosedPipeEndsQuietly) {
+  Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "300ms"}, {});
+  process.stop_reading();
+  const Outcome outcome = process.wait();
+  EXPECT_FALSE(outcome.signaled);
+  // The guest says nothing and times out; help does write.
+  Process help({"--help"}, {});
+  help.stop_reading();
+  const Outcome quiet = help.wait();
+  EXPECT_FALSE(quiet.signaled);
+  EXPECT_TRUE(quiet.exit_code == 141 || quiet.exit_code == 0) << quiet.exit_code;
+  EXPECT_EQ(quiet.err, "");
+}
+
+TEST(Doctor, ListsBackendsTrackersAndPoliciesWithReasons) {
+  const nlohmann::json json = run({"doctor", "--json"}).json();
+  ASSERT_GE(json["backends"].size(), 3U);
+  for (const char* list : {"backends", "trackers", "policies"}) {
+    ASSERT_FALSE(json[list].empty()) << list;
+    for (const auto& item : json[list]) {
+      EXPECT_FALSE(item["name"].get<std::string>().empty());
+      if (!item["available"].get<bool>()) {
+        EXPECT_FALSE(item["reason"].get<std::string>().empty()) << item;
+      }
+    }
+  }
+}
+
+TEST(Doctor, NeverOffersTheMockByItself) {
+  const nlohmann::json json =
+      run({"doctor", "--json"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}})
+          .json();
+  EXPECT_FALSE(json["usable"].get<bool>());
+  EXPECT_NE(
+      run({"run", "toy:counter"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}})
+          .exit_code,
+      0);
+}
+
+TEST(Doctor, WithoutAUsableBackendExitsWith4AndSaysHowToMendIt) {
+  const Outcome outcome =
+      run({"doctor"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}});
+  EXPECT_EQ(outcome.exit_code, 4);
+  EXPECT_THAT(outcome.out, HasSubstr("/nonexistent/kvm does not exist"));
+  EXPECT_THAT(outcome.out, HasSubstr("cure:"));
+}
+
+TEST(Doctor, ShowsWhatTheMockCanDoWhenAsked) {
+  const Outcome outcome = run({"doctor", "--backend", "mock", "--json"});
+  EXPECT_EQ(outcome.json()["capabilities"]["backend"], "mock");
+  EXPECT_TRUE(outcome.json()["capabilities"]["write_protection"].get<bool>());
+}
+
+}  // namespace
+}  // namespace stasis::cli::test
