@@ -63,6 +63,8 @@ class DirtyLog {
   virtual Result<void> start() = 0;         // All mapped RAM, clean from now on.
   virtual Result<GpaRanges> collect() = 0;  // Page multiples; re-arms what it returns.
   virtual Result<void> stop() = 0;
+  // false: pages that the guest only read may be reported too; a written one is never missed.
+  [[nodiscard]] virtual bool is_exact() const { return true; }
 };
 
 // One virtual machine. Thread-compatible, with two exceptions that a fast restore needs:

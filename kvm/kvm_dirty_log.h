@@ -15,8 +15,10 @@ namespace stasis::kvm {
 // (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) costs the same per dirty page here and pays only for
 // collecting from a running guest.
 //
-// Exact: enabling the flag on a slot write-protects all of its pages before the call returns.
-// Thread-compatible, as its Vm.
+// Misses nothing: enabling the flag on a slot write-protects all of its mapped pages before the
+// call returns. Not exact: KVM maps a page that it meets for the first time writable, if the host
+// and the guest allow it, even when the guest only reads, and logs it then. Such a page is reported
+// once. Thread-compatible, as its Vm.
 class KvmDirtyLog final : public DirtyLog {
  public:
   // Both must outlive this.
@@ -25,6 +27,7 @@ class KvmDirtyLog final : public DirtyLog {
   Result<void> start() override;
   Result<GpaRanges> collect() override;
   Result<void> stop() override;
+  [[nodiscard]] bool is_exact() const override { return false; }
 
  private:
   Result<void> read_slot(const MemorySlot& slot);

@@ -201,10 +201,23 @@ KvmVcpu::Decoded KvmVcpu::decode_exit(bool slots_were_pending) {
       // so the instruction can execute once more when all RAM is there.
       if (slots_were_pending) {
         STASIS_TRY(slots_.wait_all());
+        STASIS_TRY(forget_translations());
         return std::optional<VcpuExit>();
       }
       return fail(describe_failure(fd_, run_.get()));
   }
+}
+
+// A guest that switches to page tables outside of every slot gets an empty shadow root from KVM,
+// and keeps it when the slot appears. A change of a paging bit makes KVM build its roots anew.
+Result<void> KvmVcpu::forget_translations() {
+  constexpr std::uint64_t kCr4GlobalPages = 1U << 7U;
+  kvm_sregs sregs{};
+  STASIS_TRY(fd_.apply(kGetSregs, &sregs));
+  sregs.cr4 ^= kCr4GlobalPages;
+  STASIS_TRY(fd_.apply(kSetSregs, &sregs));
+  sregs.cr4 ^= kCr4GlobalPages;
+  return fd_.apply(kSetSregs, &sregs);
 }
 
 KvmVcpu::Decoded KvmVcpu::decode_port() {

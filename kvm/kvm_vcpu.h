@@ -88,6 +88,7 @@ class KvmVcpu final : public Vcpu {
   Decoded decode_port();
   Decoded decode_mmio();
   Result<bool> complete_ram_access(Gpa gpa, std::span<std::byte> data, bool is_write);
+  Result<void> forget_translations();
   Decoded fail(std::string reason);
   Result<void> finish_instruction();
   Result<void> discard_instruction();
