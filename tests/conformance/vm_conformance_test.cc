@@ -206,7 +206,7 @@ TEST_P(VmConformance, ACrossingWriteFaultsForEachProtectedPageAndWritesNothingBe
     return;
   }
   TestVm vm = make_vm();
-  const Gpa to = data_page(4).begin.value == 0 ? Gpa{} : Gpa{data_page(4).begin.value - 4};
+  const Gpa to{data_page(4).begin.value - 4};  // Four bytes in page 3, four in page 4.
   must(vm.memory->write_object<std::uint64_t>(to, 0x1111111111111111));
   const std::array<Store, 1> stores = {{{to, 8, 0x2222222222222222}}};
   const std::array<GpaRange, 2> both = {data_page(3), data_page(4)};
