@@ -1,5 +1,8 @@
 // torture on the host's hypervisor: that it passes, that it notices every kind of damage, and that
 // a copy of a VM goes on exactly as the original.
+#include <cpuid.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -135,6 +138,40 @@ TEST_F(TortureNoticesTest, EveryRegisterThatARestoreGetsWrong) {
     EXPECT_EQ(must(copy.run_until(Kind::kExit)).value, 1);
     EXPECT_THAT(copy.console(), HasSubstr("FAILED"));
     EXPECT_THAT(copy.console(), HasSubstr(damage.message));
+  }
+}
+
+// Components beyond SSE, where the processor says they lie: Intel SDM vol. 1, 13.5.
+TEST_F(TortureNoticesTest, EveryExtendedRegisterThatARestoreGetsWrong) {
+  const std::vector<std::string>& features = backend_->capabilities().cpu_features;
+  const auto has = [&features](const char* name) {
+    return std::find(features.begin(), features.end(), name) != features.end();
+  };
+  struct Component {
+    const char* feature;
+    std::uint32_t number;
+    std::size_t byte;
+    const char* message;
+  };
+  const Component components[] = {{"avx", 2, 3 * 16, "vector register 3 was"},         // YMM_Hi128
+                                  {"avx512f", 5, 7 * 8, "k7 was"},                     // Opmask
+                                  {"avx512f", 6, 9 * 32, "vector register 9 was"},     // ZMM_Hi256
+                                  {"avx512f", 7, 15 * 64, "vector register 31 was"}};  // Hi16_ZMM
+  for (const Component& component : components) {
+    SCOPED_TRACE(component.message);
+    if (!has(component.feature)) {
+      continue;
+    }
+    std::uint32_t size = 0, offset = 0, unused = 0;
+    ASSERT_EQ(__get_cpuid_count(0xD, component.number, &size, &offset, &unused, &unused), 1);
+    ASSERT_GT(size, component.byte);
+    RunningGuest guest = start(1, "checkpoints=1 memory=1");
+    must(guest.run_until(Kind::kCheckpoint));
+    MachineState state = must(guest.pause_and_save());
+    flip(std::get<X86VcpuState>(state.vcpus[0]), offset + component.byte);
+    RunningGuest copy = must(guest.start_copy(state));
+    EXPECT_EQ(must(copy.run_until(Kind::kExit)).value, 1);
+    EXPECT_THAT(copy.console(), HasSubstr(component.message));
   }
 }
 
