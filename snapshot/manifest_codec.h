@@ -31,7 +31,8 @@ inline constexpr std::uint32_t kPathBytesMax = 4096;
 inline constexpr std::uint32_t kXsaveBytesMax = 64U << 10U;
 inline constexpr std::uint32_t kRegisterListMax = 4096;  // MSRs, CPUID entries, system registers.
 inline constexpr std::uint32_t kChunkBytesMax = 2U << 20U;
-inline constexpr std::uint64_t kMemoryBytesMax = std::uint64_t{1} << 52U;
+inline constexpr std::uint64_t kGuestAddressMax = std::uint64_t{1} << 52U;  // Of regions' ends.
+inline constexpr std::uint64_t kMemoryBytesMax = std::uint64_t{1} << 43U;
 
 // What every version of the format says about itself in the same way, for ever.
 struct SnapshotHeader {

@@ -12,6 +12,7 @@
 #include "snapshot/chunk_table.h"
 #include "snapshot/file_system.h"
 #include "snapshot/manifest.h"
+#include "snapshot/manifest_codec.h"
 
 namespace stasis::snapshot {
 
@@ -65,6 +66,6 @@ class SnapshotReader {
 };
 
 // Header only, of any format version: for listings and for messages.
-Result<struct SnapshotHeader> read_header(FileSystem& file_system, const std::string& path);
+Result<SnapshotHeader> read_header(FileSystem& file_system, const std::string& path);
 
 }  // namespace stasis::snapshot
