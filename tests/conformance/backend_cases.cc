@@ -3,6 +3,11 @@
 #include "mock/mock_backend.h"
 #include "tests/conformance/toy_kit.h"
 
+#ifdef STASIS_CONFORMANCE_KVM
+#include "kvm/probe.h"
+#include "tests/conformance/x86_kit.h"
+#endif
+
 namespace stasis::conformance {
 namespace {
 
@@ -21,6 +26,9 @@ std::vector<BackendCase> backend_cases() {
       mock_case("Mock4KiB", {}),
       mock_case("Mock16KiB", {.page_size_bytes = 16384}),
       mock_case("MockOneVm", {.vms_per_process = 1}),
+#ifdef STASIS_CONFORMANCE_KVM
+      {"Kvm", [] { return kvm::make_backend(); }, make_x86_kit},
+#endif
   };
 }
 
