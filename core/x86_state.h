@@ -93,7 +93,7 @@ struct X86CpuidEntry {
 };
 
 // Value. An empty list leaves that part of the vCPU as it was created: the loader of a fresh guest
-// fills in `general` and `system` only; Vcpu::save_state() fills in everything that exists.
+// fills in `general`, `system` and `xcrs`; Vcpu::save_state() fills in everything that exists.
 struct X86VcpuState {
   X86GeneralRegisters general;
   X86SystemRegisters system;

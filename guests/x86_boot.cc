@@ -301,6 +301,11 @@ X86VcpuState x86_start_state(Gpa entry, std::uint32_t vcpu, const X86Features& f
   state.general.rdi = abi::kBootInfoAddress;
   state.general.rsi = vcpu;
   state.system = start_system(vcpu, features);
+  if (features.avx) {
+    // Intel SDM vol. 1, 13.3: x87, SSE and AVX state; the three AVX-512 components.
+    constexpr std::uint64_t kAvxState = 0x7, kAvx512State = 0xE0;
+    state.xcrs = {X86Xcr{.index = 0, .value = kAvxState | (features.avx512 ? kAvx512State : 0)}};
+  }
   return state;
 }
 

@@ -201,12 +201,20 @@ TEST_F(LoaderTest, EveryVcpuStartsAtTheEntryInRingThreeOnItsOwnStack) {
 TEST_F(LoaderTest, ExtendedRegistersAreOnOnlyWhereTheHostHasThem) {
   constexpr std::uint64_t kOsXsave = 1 << 18;
   const auto memory = make_memory(8);
-  EXPECT_EQ(vcpu(must(load_guest(file_, *memory, {}))).system.cr4 & kOsXsave, 0);
+  const LoadedGuest plain = must(load_guest(file_, *memory, {}));
+  EXPECT_EQ(vcpu(plain).system.cr4 & kOsXsave, 0);
+  EXPECT_TRUE(vcpu(plain).xcrs.empty());
   EXPECT_EQ(boot_info(*memory).cpu_flags, 0);
   LoadOptions options;
   options.cpu_features = {"avx"};
-  EXPECT_NE(vcpu(must(load_guest(file_, *memory, options))).system.cr4 & kOsXsave, 0);
+  const LoadedGuest avx = must(load_guest(file_, *memory, options));
+  EXPECT_NE(vcpu(avx).system.cr4 & kOsXsave, 0);
+  EXPECT_EQ(vcpu(avx).xcrs, (std::vector<X86Xcr>{{.index = 0, .value = 0x7}}));
   EXPECT_EQ(boot_info(*memory).cpu_flags, abi::kCpuAvx);
+  options.cpu_features = {"avx", "avx512f"};
+  const LoadedGuest avx512 = must(load_guest(file_, *memory, options));
+  EXPECT_EQ(vcpu(avx512).xcrs, (std::vector<X86Xcr>{{.index = 0, .value = 0xE7}}));
+  EXPECT_EQ(boot_info(*memory).cpu_flags, abi::kCpuAvx | abi::kCpuAvx512);
 }
 
 TEST_F(LoaderTest, OnlyWhatTheGuestNeedsIsTouched) {
