@@ -21,11 +21,16 @@ Error corrupt(std::string message) {
   return Error{Errc::kCorruption, 0, std::move(message)};
 }
 
+// The lists of an index. Each is fetched once: every get counts against the traversal limit.
+struct IndexLists {
+  capnp::List<std::uint64_t>::Reader checksums;
+  capnp::List<std::uint32_t>::Reader stored;
+};
+
 // The chunks of one stored extent, whose sizes begin at extent.first_chunk.
-Result<void> place_chunks(const Manifest& manifest, const Extent& extent,
-                          schema::Index::Reader index, std::vector<Chunk>& chunks) {
-  const auto checksums = index.getChecksums();
-  const auto stored = index.getStoredBytes();
+Result<void> place_chunks(const Manifest& manifest, const Extent& extent, const IndexLists& lists,
+                          std::vector<Chunk>& chunks) {
+  const auto& [checksums, stored] = lists;
   const std::uint64_t count = chunk_count_of(extent.range, manifest.chunk_bytes);
   std::uint64_t offset = extent.file_offset;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -52,16 +57,17 @@ Result<ChunkTable> decode(const Manifest& manifest, schema::Index::Reader index)
   }
   const std::uint32_t count = manifest.chunk_count;
   const std::uint32_t sizes = manifest.codec == Codec::kNone ? 0 : count;
-  if (index.getChecksums().size() != count || index.getStoredBytes().size() != sizes) {
-    return corrupt(std::to_string(index.getChecksums().size()) + " checksums and " +
-                   std::to_string(index.getStoredBytes().size()) + " sizes instead of " +
+  const IndexLists lists{index.getChecksums(), index.getStoredBytes()};
+  if (lists.checksums.size() != count || lists.stored.size() != sizes) {
+    return corrupt(std::to_string(lists.checksums.size()) + " checksums and " +
+                   std::to_string(lists.stored.size()) + " sizes instead of " +
                    std::to_string(count) + " and " + std::to_string(sizes));
   }
   ChunkTable table;
   table.chunks.reserve(count);
   for (const Extent& extent : manifest.extents) {
     if (is_stored(extent.kind)) {
-      STASIS_TRY(place_chunks(manifest, extent, index, table.chunks));
+      STASIS_TRY(place_chunks(manifest, extent, lists, table.chunks));
     }
   }
   return table;

@@ -234,8 +234,9 @@ Result<void> decode_regions(Body::Reader in, Manifest& m) {
   }
   STASIS_ASSIGN(m.layout, value_of<Layout>("layout", in.getLayout(), 1, Body::Layout::PACKED));
   STASIS_ASSIGN(m.codec, value_of<Codec>("codec", in.getCodec(), 1, Body::Codec::LZ4));
-  STASIS_TRY(bound("regions", in.getRegions().size(), kRegionsMax));
-  for (const auto region : in.getRegions()) {
+  const auto regions = in.getRegions();  // Once: every get counts against the traversal limit.
+  STASIS_TRY(bound("regions", regions.size(), kRegionsMax));
+  for (const auto region : regions) {
     const auto range = make_range(Gpa{region.getGpa()}, region.getLengthBytes());
     if (!range) {
       return corrupt("a region wraps around the address space");
@@ -287,8 +288,9 @@ Result<void> decode_extents(Body::Reader in, Manifest& m) {
 }
 
 Result<void> decode_machine(Body::Reader in, MachineState& machine) {
-  STASIS_TRY(bound("vcpus", in.getVcpus().size(), kVcpusMax));
-  for (const auto vcpu : in.getVcpus()) {
+  const auto vcpus = in.getVcpus();  // Once: every get counts against the traversal limit.
+  STASIS_TRY(bound("vcpus", vcpus.size(), kVcpusMax));
+  for (const auto vcpu : vcpus) {
     auto state = internal::decode_vcpu(vcpu);
     if (!state) {
       return std::move(state).error().with_context("vCPU " + std::to_string(machine.vcpus.size()));
@@ -299,8 +301,9 @@ Result<void> decode_machine(Body::Reader in, MachineState& machine) {
     machine.activities.push_back(activity);
     machine.wake_pending.push_back(vcpu.getWakePending());
   }
-  STASIS_TRY(bound("devices", in.getDevices().size(), kDevicesMax));
-  for (const auto device : in.getDevices()) {
+  const auto devices = in.getDevices();  // Once: every get counts against the traversal limit.
+  STASIS_TRY(bound("devices", devices.size(), kDevicesMax));
+  for (const auto device : devices) {
     const auto state = device.getState();
     STASIS_TRY(bound("device state bytes", state.size(), kDeviceStateBytesMax));
     const auto bytes = std::as_bytes(std::span(state.begin(), state.size()));
