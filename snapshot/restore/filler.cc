@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -17,7 +18,7 @@
 namespace stasis::snapshot::internal {
 namespace {
 
-constexpr std::uint64_t kHugePageBytes = std::uint64_t{2} << 20U;
+constexpr std::uint64_t kHugePageBytes = std::uint64_t{2} << 20U;  // And the largest chunk.
 constexpr std::uint64_t kAreaBytesMax = std::uint64_t{8} << 20U;
 constexpr std::uint64_t kWindowsBytesMax = std::uint64_t{48} << 20U;  // Of all threads together.
 // Below this a system call that copies is cheaper than two that map and unmap.
@@ -39,23 +40,16 @@ struct ChunkPart {
 
 // Smaller areas for many threads keep the sum of all windows bounded.
 std::uint64_t area_bytes_for(std::uint32_t threads) {
-  const std::uint64_t share = align_down(kWindowsBytesMax / threads, kHugePageBytes);
+  const std::uint64_t share = std::bit_floor(kWindowsBytesMax / threads);
   return std::clamp(share, kHugePageBytes, kAreaBytesMax);
 }
 
-// Cuts a step at multiples of `area_bytes`, moved up to the next start of a chunk: a chunk that is
-// cut would be read and checked twice.
-void append_jobs(const SourceExtent& source, std::uint64_t chunk_bytes, std::uint64_t area_bytes,
-                 std::vector<Job>& jobs) {
-  const Gpa origin = source.extent.range.begin;
-  Gpa begin = source.range.begin;
-  while (begin < source.range.end()) {
-    const std::uint64_t next_area = align_down(begin.value, area_bytes) + area_bytes - origin.value;
-    const Gpa cut = origin + align_up(next_area, chunk_bytes);
-    // `cut` wraps to a small value only beyond the end of every region.
-    const Gpa end = cut <= begin ? source.range.end() : std::min(cut, source.range.end());
-    jobs.push_back({&source, {begin, end.value - begin.value}});
-    begin = end;
+// Cuts a step at multiples of `area_bytes`, a power of two. No chunk is cut: chunks end at
+// multiples of their own size, which is at most that of the smallest area.
+void append_jobs(const SourceExtent& source, std::uint64_t area_bytes, std::vector<Job>& jobs) {
+  const std::uint64_t areas = chunk_count_of(source.range, area_bytes);
+  for (std::uint64_t i = 0; i < areas; ++i) {
+    jobs.push_back({&source, chunk_range_of(source.range, i, area_bytes)});
   }
 }
 
@@ -65,7 +59,7 @@ struct Schedule {
   std::vector<std::size_t> area_starts;  // Indices into jobs; one more at the end.
 };
 
-Schedule make_schedule(const RestorePlan& plan, std::span<const PayloadSource> sources) {
+Schedule make_schedule(const RestorePlan& plan) {
   const std::uint64_t area_bytes = area_bytes_for(plan.threads);
   Schedule schedule;
   for (const RestoreStep& step : plan.steps) {
@@ -76,7 +70,7 @@ Schedule make_schedule(const RestorePlan& plan, std::span<const PayloadSource> s
       source = &decompress->source;
     }
     if (source != nullptr) {
-      append_jobs(*source, sources[source->depth].chunk_bytes, area_bytes, schedule.jobs);
+      append_jobs(*source, area_bytes, schedule.jobs);
     }
   }
   std::sort(schedule.jobs.begin(), schedule.jobs.end(),
@@ -118,8 +112,9 @@ class Worker {
   Result<std::vector<ChunkPart>> parts_of(const Job& job) const {
     const Extent& extent = job.source->extent;
     const std::uint64_t chunk_bytes = source_->chunk_bytes;
-    const std::uint64_t first = (job.range.begin.value - extent.range.begin.value) / chunk_bytes;
-    const std::uint64_t last = (job.range.end().value - 1 - extent.range.begin.value) / chunk_bytes;
+    const std::uint64_t first =
+        job.range.begin.value / chunk_bytes - extent.range.begin.value / chunk_bytes;
+    const std::uint64_t last = first + chunk_count_of(job.range, chunk_bytes) - 1;
     // Raw bytes lie where the extent says; only their checksums are in the table.
     const bool raw = extent.kind == ExtentKind::kRaw;
     const bool use_table = !raw || verify_ == Verify::kOn;
@@ -133,13 +128,13 @@ class Worker {
     parts.reserve(last - first + 1);
     for (std::uint64_t i = first; i <= last; ++i) {
       ChunkPart part;
-      part.whole.begin = extent.range.begin + i * chunk_bytes;
-      part.whole.size = std::min(chunk_bytes, extent.range.size - i * chunk_bytes);
+      part.whole = chunk_range_of(extent.range, i, chunk_bytes);
       if (use_table) {
         part.chunk = source_->chunks[extent.first_chunk + i];
       }
       if (raw) {
-        part.chunk.file_offset = extent.file_offset + i * chunk_bytes;
+        part.chunk.file_offset =
+            extent.file_offset + (part.whole.begin.value - extent.range.begin.value);
         part.chunk.stored_bytes = static_cast<std::uint32_t>(part.whole.size);
       }
       part.wanted.begin = std::max(part.whole.begin, job.range.begin);
@@ -302,12 +297,13 @@ class Progress {
 
 Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource> sources,
                          GuestMemory& memory) {
-  const Schedule schedule = make_schedule(plan, sources);
+  const Schedule schedule = make_schedule(plan);
   if (schedule.jobs.empty()) {
     return {};
   }
   const std::size_t areas = schedule.area_starts.size() - 1;
-  const std::size_t threads = std::min<std::size_t>(plan.threads, areas);
+  const std::size_t threads =
+      std::min<std::size_t>({plan.threads, areas, kWindowsBytesMax / kHugePageBytes});
   std::deque<Worker> workers;  // They cannot be moved.
   for (std::size_t i = 0; i < threads; ++i) {
     workers.emplace_back(plan.verify, sources, memory);
