@@ -128,7 +128,7 @@ TEST_P(VcpuConformance, ASavedStateEqualsTheLoadedOne) {
 
 TEST_P(VcpuConformance, AComputationGoesOnInAnotherVmWhereItWasSaved) {
   // Long enough to be caught in the middle.
-  const std::uint64_t rounds = capabilities().instruction_budget ? 300'000 : 100'000'000;
+  const std::uint64_t rounds = capabilities().instruction_budget ? 100'000 : 100'000'000;
   VcpuState saved;
   std::vector<std::byte> bytes(kKitBytes + kDataBytes);
   {
