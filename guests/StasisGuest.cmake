@@ -1,5 +1,5 @@
-# stasis_guest(NAME SOURCES... [FOLDER where]): builds one bare guest as target guest_NAME, into the
-# folder where users' guests are found unless told otherwise.
+# stasis_guest(NAME SOURCES... [FOLDER where] [NO_RUNTIME]): builds one bare guest as target guest_NAME,
+# into the folder where guests are found by name unless told otherwise.
 #
 # A guest is not a host program: it must not see the host's flags (sanitizers, -O0, coverage, a user's
 # CXXFLAGS), so the compiler is called by custom commands and with these flags only.
@@ -18,7 +18,12 @@ set(STASIS_GUEST_LINK_FLAGS
 # Compiles `source` (relative to the caller's folder) and appends the object to the list `result`.
 function(stasis_guest_object source result)
   cmake_path(ABSOLUTE_PATH source OUTPUT_VARIABLE input)
-  cmake_path(RELATIVE_PATH input BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE relative)
+  cmake_path(IS_PREFIX PROJECT_SOURCE_DIR ${input} is_ours)
+  set(base ${PROJECT_SOURCE_DIR})
+  if(NOT is_ours)
+    set(base ${PROJECT_BINARY_DIR})
+  endif()
+  cmake_path(RELATIVE_PATH input BASE_DIRECTORY ${base} OUTPUT_VARIABLE relative)
   set(object ${PROJECT_BINARY_DIR}/guests/objects/${relative}.o)
   cmake_path(GET object PARENT_PATH folder)
   file(MAKE_DIRECTORY ${folder})
@@ -30,7 +35,7 @@ function(stasis_guest_object source result)
 endfunction()
 
 function(stasis_guest name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "NO_RUNTIME" "FOLDER" "SOURCES")
   if(NOT arg_FOLDER)
     set(arg_FOLDER ${STASIS_GUEST_BUILD_DIR})
   endif()
@@ -39,11 +44,13 @@ function(stasis_guest name)
   foreach(source ${arg_SOURCES})
     stasis_guest_object(${source} objects)
   endforeach()
+  if(NOT arg_NO_RUNTIME)
+    list(APPEND objects ${STASIS_GUEST_RUNTIME})
+  endif()
   set(script ${PROJECT_SOURCE_DIR}/guests/runtime/guest.ld)
   set(output ${arg_FOLDER}/${name})
   add_custom_command(OUTPUT ${output}
-    COMMAND ${CMAKE_CXX_COMPILER} ${STASIS_GUEST_LINK_FLAGS} ${objects} ${STASIS_GUEST_RUNTIME}
-            -o ${output}
-    DEPENDS ${objects} ${STASIS_GUEST_RUNTIME} ${script} COMMENT "Guest ${name}" VERBATIM)
+    COMMAND ${CMAKE_CXX_COMPILER} ${STASIS_GUEST_LINK_FLAGS} ${objects} -o ${output}
+    DEPENDS ${objects} ${script} COMMENT "Guest ${name}" VERBATIM)
   add_custom_target(guest_${name} ALL DEPENDS ${output})
 endfunction()

@@ -35,7 +35,8 @@ class GuestFailureTest : public ::testing::TestWithParam<Fault> {
   }
   RunningGuest start(const std::string& what, std::uint32_t vcpus = 1) {
     return must(RunningGuest::start(
-        *backend_, {.guest = FAULTY_GUEST, .arguments = what, .memory_mib = 8, .vcpus = vcpus}));
+        *backend_,
+        {.guest = TEST_GUESTS "test_faulty", .arguments = what, .memory_mib = 8, .vcpus = vcpus}));
   }
   std::unique_ptr<HypervisorBackend> backend_;
 };

@@ -151,6 +151,24 @@ TEST_F(GuestProgramsTest, ProofNoticesOneChangedByteOfTheHeap) {
   EXPECT_EQ(field(must(guest.ask("@prove")), "hash"), hash);
 }
 
+// ---- The examples of docs/guest-abi.md ----
+
+TEST_F(GuestProgramsTest, ExampleWithTheRuntimeDoesWhatTheDocumentSays) {
+  RunningGuest guest =
+      start_ready({.guest = TEST_GUESTS "test_counter", .arguments = "some arguments"});
+  EXPECT_EQ(guest.console(), "warming up with some arguments\n");
+  EXPECT_EQ(must(guest.ask("one")), "request 1; before it: ''");
+  EXPECT_EQ(must(guest.ask("two")), "request 2; before it: 'one'");
+  RunningGuest copy = must(guest.clone());
+  EXPECT_EQ(must(copy.ask("three")), "request 3; before it: 'two'");
+}
+
+TEST_F(GuestProgramsTest, ExampleWithoutTheRuntimeSaysHelloAndExits) {
+  RunningGuest guest = start({.guest = TEST_GUESTS "test_bare_hello", .vcpus = 2});
+  EXPECT_EQ(must(guest.run_until(Kind::kExit)).value, 0);
+  EXPECT_EQ(guest.console(), "hello\n");
+}
+
 // ---- pagetoucher ----
 
 // The host's model: the first word of every page.
