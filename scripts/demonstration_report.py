@@ -3,10 +3,6 @@
 import html
 import statistics
 
-# Where the floor's numbers are: cell and metric of the experiment `floor`.
-LATENCY_FLOOR = ("vm/bare", "first_instruction_ns")
-READ_FLOOR = ("memory/pread_huge", "bytes_per_second")
-
 MILESTONES = ["spawn", "header", "vm_created", "state", "mapped", "prefetched", "vcpu_enter",
               "first_instruction", "first_response", "resident_p90", "done"]
 
@@ -73,16 +69,37 @@ def milestones(report: dict) -> Table:
     return table
 
 
+def floor_cell(report: dict, name: str) -> tuple[float, dict[str, float]]:
+    """The cell "floor/NAME/SIZEM" of the size nearest to the guest's, and its size in bytes."""
+    wanted = report["run"]["saved"]["memory_bytes"]
+    cells = {float(cell.rsplit("/", 1)[1].rstrip("M")) * 2**20: metrics
+             for cell, metrics in report["floor"].items() if cell.startswith(f"floor/{name}/")}
+    nearest = min(cells, key=lambda bytes_: abs(bytes_ - wanted))
+    return nearest, cells[nearest]
+
+
 def multiples(report: dict) -> Table:
+    """Restores held against bare KVM calls, and eager filling against memcpy."""
     names = list(report["restores"])
-    floor = report["floor"]
-    bare = floor[LATENCY_FLOOR[0]][LATENCY_FLOOR[1]]
-    table = Table(f"As multiples of the floor: bare KVM calls to the first instruction take "
-                  f"{duration(bare)} here", ["", *names])
+    bare_bytes, bare_metrics = floor_cell(report, "bare_kvm")
+    bare = bare_metrics["first_instruction_ns"]
+    copied_bytes, copy_metrics = floor_cell(report, "memcpy_to_fresh")
+    copy_rate = copied_bytes / copy_metrics["memcpy_to_fresh_ns"]  # Bytes a nanosecond.
+    table = Table(f"As multiples of the floor: bare KVM calls to the first instruction of a guest of "
+                  f"{size(bare_bytes)} take {duration(bare)}, memcpy into fresh memory runs at "
+                  f"{copy_rate * 1e9 / 2**30:.3g} GiB/s", ["", *names])
     for milestone in ("vcpu_enter", "first_instruction", "first_response"):
         columns = [milestone_values(report["restores"][name], milestone) for name in names]
         table.add(milestone, *(f"{statistics.median(column) / bare:.2f} ×" if column else "-"
                                for column in columns))
+    cells = []
+    for name in names:
+        trials = report["restores"][name]
+        read = statistics.median(trial["counters"]["read_bytes"] for trial in trials)
+        filled = milestone_values(trials, "prefetched")
+        eager = name.endswith("-eager") and filled and read > 0
+        cells.append(f"{statistics.median(filled) / (read / copy_rate):.2f} ×" if eager else "-")
+    table.add("prefetched / memcpy of the bytes read", *cells)
     return table
 
 
