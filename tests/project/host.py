@@ -1,9 +1,14 @@
-"""What this host can do, as far as these tests depend on it."""
+"""What this host can do, as far as the tests depend on it: the conditions of expected_skips.txt."""
 
+import ctypes
 import fcntl
 import os
+import tempfile
+from pathlib import Path
 
 KVM_GET_API_VERSION = 0xAE00
+CAP_SYS_ADMIN = 21
+SYS_USERFAULTFD = 323  # x86-64.
 
 
 def kvm_works() -> bool:
@@ -18,3 +23,52 @@ def kvm_works() -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def userfaultfd_works() -> bool:
+    fd = ctypes.CDLL(None, use_errno=True).syscall(SYS_USERFAULTFD, os.O_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+def may_mount() -> bool:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+    return False
+
+
+def cpu_flags() -> set[str]:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def temporary_folder_is_memory() -> bool:
+    """The file system of the longest mount point that holds the temporary folder is a tmpfs."""
+    folder = os.path.realpath(tempfile.gettempdir())
+    best = ("", "")
+    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        _, point, kind = line.split()[:3]
+        if (folder + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1] in {"tmpfs", "ramfs"}
+
+
+def conditions() -> dict[str, bool]:
+    if os.uname().sysname != "Linux":
+        return {"always": True, "no-linux": True, "no-kvm": True}
+    flags = cpu_flags()
+    return {
+        "always": True,
+        "no-linux": False,
+        "no-kvm": not kvm_works(),
+        "no-kvm-pvm": not kvm_works() or not os.access("/sys/module/kvm_pvm", os.F_OK),
+        "no-userfaultfd": not userfaultfd_works(),
+        "no-mount": not may_mount(),
+        "no-avx": "avx" not in flags,
+        "no-avx512": "avx512f" not in flags,
+        "tmpfs": temporary_folder_is_memory(),
+    }

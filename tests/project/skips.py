@@ -6,14 +6,13 @@ A skipped test must match a line of expected_skips.txt whose condition holds her
 skipped where /dev/kvm works is an error. A line that matches no test at all is one too, and so are
 fewer tests than expected, unless --subset says that only some tests were run."""
 
-import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-from host import kvm_works
+import host
 
 
 @dataclass
@@ -21,15 +20,6 @@ class Rule:
     condition: str
     pattern: re.Pattern
     reason: str
-
-
-def host_conditions() -> dict[str, bool]:
-    return {
-        "always": True,
-        "no-kvm": not kvm_works(),
-        "root": os.geteuid() == 0,
-        "not-root": os.geteuid() != 0,
-    }
 
 
 def parse_rules(text: str) -> tuple[int, list[Rule]]:
@@ -83,7 +73,7 @@ def main() -> int:
     if "--subset" in sys.argv:
         least = 1
         rules = [rule for rule in rules if any(rule.pattern.fullmatch(name) for name in tests)]
-    holds = host_conditions()
+    holds = host.conditions()
     problems = judge(tests, least, rules, holds)
     for problem in problems:
         print(problem)
