@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "core/mutex.h"
+#include "snapshot/worker_threads.h"
 
 namespace stasis::snapshot::internal {
 namespace {
@@ -75,7 +74,10 @@ Result<void> for_each_piece(
     const Supervision& supervision, const std::function<std::uint64_t(std::size_t index)>& sizes,
     const std::function<Result<void>(std::size_t thread, std::size_t index)>& work) {
   Pieces pieces(count, total_bytes, supervision);
-  const auto run = [&](std::size_t thread) {
+  std::atomic<std::size_t> started = 0;  // Relaxed: it only hands out numbers.
+  const std::size_t workers = std::clamp<std::size_t>(threads, 1, std::max<std::size_t>(count, 1));
+  run_on_threads(static_cast<std::uint32_t>(std::min<std::size_t>(workers, kThreadsMax)), [&] {
+    const std::size_t thread = started.fetch_add(1, std::memory_order_relaxed);
     while (const std::optional<std::size_t> index = pieces.take()) {
       if (Result<void> result = work(thread, *index); !result) {
         pieces.fail(*index, std::move(result).error());
@@ -83,16 +85,7 @@ Result<void> for_each_piece(
       }
       pieces.done(sizes(*index));
     }
-  };
-  const std::size_t workers = std::clamp<std::size_t>(threads, 1, std::max<std::size_t>(count, 1));
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; i < workers; ++i) {
-    others.emplace_back(run, i);
-  }
-  run(0);
-  for (std::thread& other : others) {
-    other.join();
-  }
+  });
   return pieces.outcome();
 }
 
