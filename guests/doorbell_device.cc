@@ -1,7 +1,8 @@
 #include "guests/doorbell_device.h"
 
-#include <unistd.h>
+#include <sys/random.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
