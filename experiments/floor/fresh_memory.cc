@@ -13,6 +13,7 @@
 namespace stasis::experiments {
 namespace {
 
+constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 Result<UniqueFd> backing_file(Backing backing, std::size_t bytes, const std::string& path) {
@@ -84,10 +85,15 @@ FreshMemory::FreshMemory(FreshMemory&& other) noexcept
       bytes_(other.bytes_) {}
 
 void FreshMemory::touch() const noexcept {
-  constexpr std::size_t kPage = 4096;
   for (std::size_t offset = 0; offset < bytes_.size(); offset += kPage) {
     // Volatile: the store is the purpose.
     *static_cast<volatile std::byte*>(&bytes_[offset]) = std::byte{1};
+  }
+}
+
+void FreshMemory::touch_for_reading() const noexcept {
+  for (std::size_t offset = 0; offset < bytes_.size(); offset += kPage) {
+    static_cast<void>(*static_cast<volatile std::byte*>(&bytes_[offset]));
   }
 }
 

@@ -33,6 +33,8 @@ class FreshMemory {
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
   // Writes to each page.
   void touch() const noexcept;
+  // Reads each page: what was never written then exists as zeros.
+  void touch_for_reading() const noexcept;
 
  private:
   FreshMemory(void* mapping, std::size_t mapped, std::span<std::byte> bytes) noexcept

@@ -186,7 +186,10 @@ Result<CacheResidency> set_cache_state(std::span<const std::string> files, Cache
   // dropped at once, and reclaim may take a warm page before the last one is read. The pause lets
   // the kernel drain; whether it has is then observed, not assumed.
   constexpr int kAttempts = 10;
-  CacheResidency residency;
+  STASIS_ASSIGN(CacheResidency residency, cache_residency(files));
+  if (is_reached(residency, state)) {
+    return residency;
+  }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(attempt));

@@ -20,11 +20,11 @@ inline constexpr std::uint32_t kRowSchema = 1;
 
 // How the page cache stood when the trial began. Value.
 struct CacheReport {
-  std::string asked;      // "cold", "warm", or "any" where it does not matter.
-  bool verified = false;  // The counts below were read after the state had been set.
+  std::string asked = {};  // "cold", "warm", or "any" where it does not matter.
+  bool verified = false;   // The counts below were read after the state had been set.
   std::uint64_t data_pages = 0;
   std::uint64_t cached_pages = 0;
-  std::string method;
+  std::string method = {};
   friend bool operator==(const CacheReport&, const CacheReport&) = default;
 };
 
