@@ -56,7 +56,7 @@ class HostFacts {
   // Removes an MSR that the kernel lists but cannot read.
   void forget_msr(std::uint32_t index);
 
-  // The CPUID list for a new vCPU, with APIC id 0. See decision 0003 for what is in it under kPvm.
+  // The CPUID list for a new vCPU, with APIC id 0. See decision 0009 for what is in it under kPvm.
   Result<std::vector<X86CpuidEntry>> guest_cpuid();
 
  private:

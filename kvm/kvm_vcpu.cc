@@ -109,15 +109,15 @@ Result<void> KvmVcpu::pass_entry_gate() {
   if (!slots_.all_registered()) {
     bool wait = gate_ == EntryGate::kWaitForAllSlots;
     if (!wait) {
-      kvm_sregs sregs{};
-      STASIS_TRY(fd_.apply(kGetSregs, &sregs));
-      wait = !tables_are_below(slots_, from_kvm(sregs), slots_.first_pending());
+      // Without a load the vCPU is as KVM made it: in real mode, for which there is no deferral.
+      wait = !loaded_system_ || !tables_are_below(slots_, *loaded_system_, slots_.first_pending());
     }
     if (wait) {
       STASIS_TRY(slots_.wait_all());
     }
   }
   gate_passed_ = true;
+  loaded_system_.reset();
   return {};
 }
 
@@ -354,6 +354,7 @@ Result<void> KvmVcpu::load_state(const VcpuState& any_state) {
   const VcpuHistory history = used_ ? VcpuHistory::kUsed : VcpuHistory::kFresh;
   used_ = true;
   gate_passed_ = false;
+  loaded_system_ = state->system;
   STASIS_TRY(load_vcpu_before_registers(fd_, *facts_, *state, history, cpuid_));
   STASIS_TRY(load_registers(*state));
   return load_vcpu_after_registers(fd_, *facts_, *state, history);

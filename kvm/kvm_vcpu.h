@@ -109,8 +109,9 @@ class KvmVcpu final : public Vcpu {
   RunMapping run_;
   PendingIo io_;
   std::vector<X86CpuidEntry> cpuid_;
-  bool used_ = false;                    // Has run, or has been loaded.
-  bool gate_passed_ = false;             // Since the last load.
+  bool used_ = false;                                // Has run, or has been loaded.
+  std::optional<X86SystemRegisters> loaded_system_;  // Until the entry gate has looked at it.
+  bool gate_passed_ = false;                         // Since the last load.
   bool instruction_unfinished_ = false;  // KVM still has to complete the last exit's access.
 
   // Any thread. Sequentially consistent, see above.

@@ -4,7 +4,7 @@
 // paging: 0.5 ms a GiB measured), which would make the first instruction of a restored guest depend
 // on the size of its RAM. Deferral::kAllowed therefore registers the first kFirstWindowBytes at
 // once and the rest, in address order, on a thread of its own while the guest already runs.
-// docs/decisions/0003 says why no guest can tell, and under which conditions that holds.
+// docs/decisions/0008 says why no guest can tell, and under which conditions that holds.
 #pragma once
 
 #include <atomic>

@@ -13,7 +13,7 @@ namespace stasis::kvm {
 enum class Deferral : std::uint8_t { kForbidden, kAllowed };
 
 // The sizes of memory slots when registration is deferred. Value; the defaults are what decision
-// 0003 measured.
+// 0008 measured.
 struct SlotSizes {
   std::uint64_t first_window_bytes = std::uint64_t{32} << 20U;
   std::uint64_t chunk_bytes = std::uint64_t{256} << 20U;  // A power of two.
