@@ -23,7 +23,7 @@ struct MergeCommandOptions {
 };
 
 Result<ExitCode> merge(const MergeCommandOptions& options, Context& context) {
-  STASIS_TRY(check_target(options.target, options.write.force));
+  STASIS_TRY(check_target(options.target, options.write));
   snapshot::FileSystem& files = snapshot::posix_file_system();
   STASIS_ASSIGN(const auto chain, snapshot::SnapshotChain::open(files, options.path));
   snapshot::WriteReport report;

@@ -51,18 +51,25 @@ std::string milestone_table(const std::vector<Trial>& trials) {
                              {Align::kLeft, Align::kRight, Align::kRight, Align::kRight})
                      : Table({"milestone", "since begin", "step"},
                              {Align::kLeft, Align::kRight, Align::kRight});
-  double previous = 0;
+  // In the order in which they happened, which differs between policies.
+  std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < kMilestoneCount; ++i) {
     const std::vector<double> values = column(trials, i);
-    if (values.empty()) {
-      continue;
+    if (!values.empty()) {
+      order.emplace_back(quantile(values, 0.5), i);
     }
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  double previous = order.empty() ? 0 : order.front().first;
+  for (const auto& [median, i] : order) {
     if (many) {
+      const std::vector<double> values = column(trials, i);
       table.add_row({label(i), duration(*std::min_element(values.begin(), values.end())),
-                     duration(quantile(values, 0.5)), duration(quantile(values, 0.9))});
+                     duration(median), duration(quantile(values, 0.9))});
     } else {
-      table.add_row({label(i), duration(values.front()), duration(values.front() - previous)});
-      previous = values.front();
+      table.add_row({label(i), duration(median), duration(median - previous)});
+      previous = median;
     }
   }
   return table.render();

@@ -136,7 +136,7 @@ Result<void> check(const RestoreCommandOptions& options) {
   if (options.repeat > 1 && (!options.save.empty() || options.until_exit)) {
     return refuse("--repeat measures restores: it cannot be combined with --save or --until exit");
   }
-  return options.save.empty() ? Result<void>() : check_target(options.save, options.write.force);
+  return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
 }
 
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {

@@ -149,7 +149,7 @@ Result<ExitCode> run(RunOptions options, Context& context) {
     options.launch.arguments.push_back(argument);
   }
   if (!options.save.empty()) {
-    STASIS_TRY(check_target(options.save, options.write.force));
+    STASIS_TRY(check_target(options.save, options.write));
   }
   STASIS_ASSIGN(const std::vector<Request> requests, read_requests(options.requests));
   STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,

@@ -2,15 +2,33 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "cli/interrupt.h"
+#include "snapshot/file_system.h"
 
 namespace stasis::cli {
 
-Result<void> check_target(const std::string& path, bool force) {
+Result<void> check_target(const std::string& path, const WriteOptions& options) {
+  STASIS_TRY(chunk_bytes_of(options));
+  if (layout_of(options) == snapshot::Layout::kMappable &&
+      options.codec != snapshot::Codec::kNone) {
+    return Error{
+        Errc::kInvalidArgument, 0,
+        "--layout mappable cannot be compressed: pages must lie in the file as they lie in "
+        "memory; take --layout packed or --compress none"};
+  }
   struct stat status = {};
-  if (!force && lstat(path.c_str(), &status) == 0) {
+  if (!options.force && lstat(path.c_str(), &status) == 0) {
     return Error{Errc::kAlreadyExists, 0, fmt::format("'{}' exists already", path)};
+  }
+  const std::string parent = snapshot::split_path(path).parent;
+  if (access(parent.c_str(), W_OK | X_OK) != 0) {
+    Error error = errno_error(errno, fmt::format("save '{}': directory '{}'", path, parent));
+    error.code = errno == ENOENT ? Errc::kNotFound : Errc::kIo;
+    return error;
   }
   return {};
 }

@@ -10,8 +10,9 @@
 
 namespace stasis::cli {
 
-// kAlreadyExists now rather than after minutes of warming up. The save itself checks again.
-Result<void> check_target(const std::string& path, bool force);
+// Whether a save could succeed, asked before minutes of warming up: options that fit together, no
+// such snapshot yet (unless --force), a directory that can be written. The save checks again.
+Result<void> check_target(const std::string& path, const WriteOptions& options);
 
 Result<session::SaveReport> save_snapshot(session::Session& session, const std::string& path,
                                           session::SaveKind kind, const WriteOptions& options,

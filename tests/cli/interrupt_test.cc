@@ -1,0 +1,106 @@
+// Signals: Ctrl-C cleans up, and no kind of death loses a snapshot that was there.
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/cli/program.h"
+
+namespace stasis::cli::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Interrupt : public ::testing::Test {
+ protected:
+  Outcome stasis(const std::vector<std::string>& arguments) {
+    return run(arguments, {.directory = directory_.path()});
+  }
+  std::vector<std::string> save_command(const std::string& name) {
+    return {"run",    "toy:busy", "--backend", "mock", "--memory", "64M",    "--request", "one",
+            "--save", name,       "--chunk",   "4K",   "--layout", "packed", "--force"};
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(Interrupt, CtrlCWhileWaitingEndsWith130) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "1h"},
+                    {.directory = directory_.path()});
+    // The handler is installed before anything else; a moment lets it get past execve().
+    while (process.is_running() &&
+           read_file("/proc/" + std::to_string(process.pid()) + "/comm") != "stasis\n") {
+    }
+    usleep(200'000);
+    process.kill(signal);
+    const Outcome outcome = process.wait();
+    EXPECT_FALSE(outcome.signaled);
+    EXPECT_EQ(outcome.exit_code, 130);
+    EXPECT_THAT(outcome.err, HasSubstr("interrupted"));
+  }
+}
+
+TEST_F(Interrupt, CtrlCIsReportedAsJsonToo) {
+  Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "1h", "--json"},
+                  {.directory = directory_.path()});
+  usleep(300'000);
+  process.kill(SIGINT);
+  const Outcome outcome = process.wait();
+  EXPECT_EQ(outcome.exit_code, 130);
+  EXPECT_EQ(outcome.json()["error"]["code"], "interrupted");
+}
+
+// At every moment of a run, a save included: the directory holds nothing, or a whole snapshot.
+TEST_F(Interrupt, CtrlCAtAnyMomentLeavesASnapshotWhollyOrNotAtAll) {
+  for (int delay_ms = 0; delay_ms < 200; delay_ms += 10) {
+    Process process(save_command("warm"), {.directory = directory_.path()});
+    usleep(static_cast<useconds_t>(delay_ms) * 1000);
+    process.kill(SIGINT);
+    const Outcome outcome = process.wait();
+    if (outcome.signaled) {
+      continue;  // Before main(): the default action, nothing was begun.
+    }
+    EXPECT_TRUE(outcome.exit_code == 130 || outcome.exit_code == 0) << outcome.err;
+    const auto names = list(directory_.path());
+    if (!names.empty()) {
+      EXPECT_EQ(names, std::vector<std::string>{"warm"}) << delay_ms;
+      EXPECT_EQ(stasis({"verify", "warm"}).exit_code, 0);
+    }
+  }
+}
+
+TEST_F(Interrupt, KillAtAnyMomentOfASaveKeepsTheOldSnapshot) {
+  ASSERT_EQ(stasis(save_command("warm")).exit_code, 0);
+  int killed = 0;
+  for (int delay_ms = 5; delay_ms < 150; delay_ms += 6) {
+    Process process(save_command("warm"), {.directory = directory_.path()});
+    usleep(static_cast<useconds_t>(delay_ms) * 1000);
+    process.kill(SIGKILL);
+    killed += process.wait().signaled ? 1 : 0;
+    const Outcome outcome = stasis(
+        {"restore", "warm", "--backend", "mock", "--policy", "eager", "--request", "x", "--json"});
+    ASSERT_EQ(outcome.exit_code, 0) << delay_ms << outcome.out;
+    EXPECT_EQ(outcome.json()["trials"][0]["requests"][0]["response"], "count=00000002");
+  }
+  EXPECT_GT(killed, 0);
+  // What the dead left behind goes with the next save.
+  ASSERT_EQ(stasis(save_command("warm")).exit_code, 0);
+  EXPECT_EQ(list(directory_.path()), std::vector<std::string>{"warm"});
+  EXPECT_EQ(stasis({"verify", "warm"}).exit_code, 0);
+}
+
+TEST_F(Interrupt, RestoresStopBetweenRepeats) {
+  ASSERT_EQ(stasis(save_command("warm")).exit_code, 0);
+  Process process({"restore", "warm", "--backend", "mock", "--repeat", "1000000"},
+                  {.directory = directory_.path()});
+  usleep(300'000);
+  process.kill(SIGINT);
+  EXPECT_EQ(process.wait().exit_code, 130);
+}
+
+}  // namespace
+}  // namespace stasis::cli::test

@@ -1,0 +1,152 @@
+// The program on real hardware virtualization: guest files, restore truth, and hosts that lack it.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "guests/guest_files.h"
+#include "tests/cli/program.h"
+
+namespace stasis::cli::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class Kvm : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!why_no_kvm().empty()) {
+      GTEST_SKIP() << why_no_kvm();
+    }
+  }
+  Outcome stasis(const std::vector<std::string>& arguments) {
+    return run(arguments, {.directory = directory_.path()});
+  }
+  nlohmann::json ok(const std::vector<std::string>& arguments) {
+    const Outcome outcome = stasis(arguments);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return outcome.json();
+  }
+  static std::string field(const std::string& proof, const std::string& name) {
+    const std::size_t begin = proof.find(name + "=");
+    EXPECT_NE(begin, std::string::npos) << proof;
+    return proof.substr(begin, proof.find(' ', begin) - begin);
+  }
+  // A copy of the guest hello with bytes replaced.
+  std::string damaged_guest(std::size_t at, const std::string& bytes) {
+    const auto path = guests::find_guest("hello");
+    EXPECT_TRUE(path.has_value());
+    std::string image = read_file(path->string());
+    image.replace(at, bytes.size(), bytes);
+    write_file(directory_ / "guest", image);
+    return "./guest";
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(Kvm, TheRestoredGuestProvesThatItIsTheOneThatWasSaved) {
+  const nlohmann::json saved = ok({"run", "kvstore", "--memory", "64M", "--request", "@@prove",
+                                   "--save", "warm", "--json", "--", "size=8"});
+  const std::string before = saved["requests"][0]["response"];
+  for (const std::string policy : {"lazy", "eager"}) {
+    const nlohmann::json json =
+        ok({"restore", "warm", "--policy", policy, "--request", "@@prove", "--json"});
+    const std::string after = json["trials"][0]["requests"][0]["response"];
+    EXPECT_EQ(field(after, "nonce"), field(before, "nonce"));
+    EXPECT_EQ(field(after, "hash"), field(before, "hash"));
+    EXPECT_EQ(field(before, "counter"), "counter=1");
+    EXPECT_EQ(field(after, "counter"), "counter=2");
+    EXPECT_EQ(field(after, "restores"), "restores=1");
+  }
+}
+
+TEST_F(Kvm, TheFirstInstructionIsTimedByTheGuestItself) {
+  ok({"run", "hello", "--memory", "16M", "--save", "warm", "--json"});
+  const nlohmann::json json = ok({"restore", "warm", "--json"});
+  const auto& trial = json["trials"][0];
+  const auto first = trial["milestones_ns"]["first_instruction"];
+  ASSERT_TRUE(first.is_number()) << trial;
+  const auto error = trial["first_instruction_error_ns"].get<std::int64_t>();
+  EXPECT_GE(error, 1);
+  EXPECT_LT(error, 1'000'000);
+  EXPECT_GE(first.get<std::int64_t>() + error,
+            trial["milestones_ns"]["vcpu_enter"].get<std::int64_t>());
+}
+
+TEST_F(Kvm, DirtyLogAndUserfaultfdSaveTheSameDifference) {
+  ok({"run", "kvstore", "--memory", "64M", "--save", "warm", "--json", "--", "size=8"});
+  const nlohmann::json doctor = ok({"doctor", "--json"});
+  for (const auto& tracker : doctor["trackers"]) {
+    if (!tracker["available"].get<bool>()) {
+      continue;
+    }
+    const std::string name = tracker["name"];
+    SCOPED_TRACE(name);
+    const nlohmann::json saved =
+        ok({"restore", "warm", "--policy", "eager", "--tracker", name, "--request",
+            "put key:1 a new value", "--request", "@@prove", "--save", name, "--diff", "--json"});
+    EXPECT_LT(saved["saved"]["dirty_bytes"].get<std::uint64_t>(), 8U << 20U);
+    const std::string before = saved["trials"][0]["requests"][1]["response"];
+    const nlohmann::json again =
+        ok({"restore", name, "--request", "get key:1", "--request", "@@prove", "--json"});
+    EXPECT_THAT(again["trials"][0]["requests"][0]["response"].get<std::string>(),
+                HasSubstr("a new value"));
+    EXPECT_EQ(field(again["trials"][0]["requests"][1]["response"], "hash"), field(before, "hash"));
+    EXPECT_EQ(stasis({"verify", name}).exit_code, 0);
+  }
+}
+
+TEST_F(Kvm, FilesThatAreNoGuestsAreRefusedWithTheReason) {
+  write_file(directory_ / "text", "#!/bin/sh\n");
+  Outcome outcome = stasis({"run", "./text"});
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("text"));
+  write_file(directory_ / "empty", "");
+  EXPECT_EQ(stasis({"run", "./empty"}).exit_code, 3);
+  // An ELF for this host, but a dynamic executable of its system.
+  outcome = stasis({"run", "/proc/self/exe"});
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, StartsWith("stasis: error: "));
+}
+
+TEST_F(Kvm, GuestImagesThatLieAreRefused) {
+  // Offsets in an ELF64 header (gABI): e_machine 18, e_entry 24, e_phoff 32.
+  EXPECT_EQ(stasis({"run", damaged_guest(18, std::string("\xB7\0", 2))}).exit_code, 8);  // AArch64.
+  EXPECT_EQ(stasis({"run", damaged_guest(24, std::string(8, '\xFF'))}).exit_code, 3);
+  EXPECT_EQ(stasis({"run", damaged_guest(32, std::string(8, '\xFF'))}).exit_code, 3);
+  // The first program header at 64: p_paddr at +24, p_memsz at +40.
+  EXPECT_EQ(stasis({"run", damaged_guest(64 + 24, std::string(8, '\x7F'))}).exit_code, 3);
+  EXPECT_EQ(stasis({"run", damaged_guest(64 + 40, std::string(7, '\xFF'))}).exit_code, 3);
+}
+
+TEST(NoKvm, AMissingDeviceIsNamedWithItsCure) {
+  const RunSettings settings{.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}};
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"run", "hello"}, {"run", "hello", "--backend", "kvm"}}) {
+    const Outcome outcome = run(arguments, settings);
+    EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("/nonexistent/kvm does not exist"));
+    EXPECT_THAT(outcome.err, HasSubstr("hint: `stasis doctor`"));
+  }
+}
+
+TEST(NoKvm, MissingPermissionIsNamedWithItsCure) {
+  TemporaryDirectory directory;
+  write_file(directory / "kvm", "");
+  chmod((directory / "kvm").c_str(), 0);
+  const Outcome outcome =
+      run({"run", "hello"}, {.environment = {{"STASIS_KVM_DEVICE", directory / "kvm"}}});
+  EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+  // Root may open it, and then finds that it is not KVM.
+  EXPECT_THAT(outcome.err,
+              HasSubstr(geteuid() == 0 ? "is not a KVM device" : "no permission to open"));
+}
+
+}  // namespace
+}  // namespace stasis::cli::test
