@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <vector>
 
 namespace stasis::kvm {
@@ -13,15 +12,14 @@ template <typename Header, typename Entry>
 class FlexibleArray {
  public:
   explicit FlexibleArray(std::size_t entries)
-      : words_((sizeof(Header) + entries * sizeof(Entry) + 7) / 8),
-        header_(new (words_.data()) Header{}) {}
+      : words_((sizeof(Header) + entries * sizeof(Entry) + 7) / 8) {}
 
-  Header* get() noexcept { return header_; }
-  Header* operator->() noexcept { return header_; }
+  // The structures are of implicit lifetime: they exist in the zeroed words.
+  Header* get() noexcept { return reinterpret_cast<Header*>(words_.data()); }  // NOLINT
+  Header* operator->() noexcept { return get(); }
 
  private:
   std::vector<std::uint64_t> words_;  // Zeroed, and aligned for every structure of KVM.
-  Header* header_;
 };
 
 }  // namespace stasis::kvm

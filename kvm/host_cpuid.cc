@@ -7,7 +7,9 @@
 #include <optional>
 
 #if __has_include(<sys/platform/x86.h>)
+#define _Bool bool  // NOLINT: the header is for C; clang's strict C++ does not know the name.
 #include <sys/platform/x86.h>
+#undef _Bool
 #define STASIS_HAVE_LIBC_CPUID 1
 #endif
 
