@@ -214,12 +214,15 @@ Result<void> decode_facts(Body::Reader in, Manifest& m) {
                 value_of<BackendKind>("backend", in.getBackend(), 0, Body::Backend::HVF_SIM));
   STASIS_ASSIGN(m.clock_policy, value_of<ClockPolicy>("clockPolicy", in.getClockPolicy(), 1,
                                                       Body::ClockPolicy::INSTRUCTIONS));
-  STASIS_TRY(bound("cpuFeatures", in.getCpuFeatures().size(), kCpuFeaturesMax));
-  for (const auto feature : in.getCpuFeatures()) {
+  // Each once: every get counts against the traversal limit.
+  const auto features = in.getCpuFeatures();
+  STASIS_TRY(bound("cpuFeatures", features.size(), kCpuFeaturesMax));
+  for (const auto feature : features) {
     m.cpu_features.push_back(string_of(feature));
   }
-  STASIS_TRY(bound("labels", in.getLabels().size(), kLabelsMax));
-  for (const auto label : in.getLabels()) {
+  const auto labels = in.getLabels();
+  STASIS_TRY(bound("labels", labels.size(), kLabelsMax));
+  for (const auto label : labels) {
     m.labels.push_back({string_of(label.getKey()), string_of(label.getValue())});
   }
   return {};
