@@ -1,7 +1,5 @@
 #include "experiments/harness/noise.h"
 
-#include <chrono>
-
 #include <gtest/gtest.h>
 
 namespace stasis::experiments {
@@ -82,18 +80,20 @@ TEST(Noise, OtherTextIsRefused) {
 
 TEST(Noise, TheMonitorSeesItsOwnCpuTimeAsItsOwn) {
   NoiseMonitor monitor;
-  // 300 ms of work of this thread: were it taken for foreign work, a third of a CPU would appear.
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
-  std::uint64_t counter = 0;
-  while (std::chrono::steady_clock::now() < end) {
-    ++counter;
+  const NoiseSample before = sample_noise();
+  // 200 ms of CPU time of this thread, however long that takes on a busy host.
+  std::uint64_t steps = 0;
+  NoiseSample after = before;
+  while (after.own_cpu_ns - before.own_cpu_ns < kSecond / 5) {
+    ++steps;
+    after = sample_noise();
   }
+  EXPECT_GT(steps, 0U);
+  // All of it was also counted as busy, so that it cancels; ticks of 10 ms allow for some error.
+  EXPECT_GE(after.busy_ns - before.busy_ns, kSecond / 10);
   const NoiseReading reading = monitor.judge();
-  EXPECT_GT(counter, 0U);
-  EXPECT_GE(reading.window_s, 0.29);
-  const NoiseSample sample = sample_noise();
-  EXPECT_GE(sample.own_cpu_ns, kSecond / 10);
-  EXPECT_GE(sample.busy_ns, 0);
+  EXPECT_GE(reading.window_s, 0.19);
+  EXPECT_GE(reading.foreign_cpus, 0);
 }
 
 }  // namespace

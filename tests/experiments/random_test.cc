@@ -9,8 +9,8 @@
 namespace stasis::experiments {
 namespace {
 
-// SplitMix64(0) begins with e220a8397b1dcdaf 6e789e6aa1b965f4 06c45d188009454f f88bb8a8724c81ec (the
-// published test vector), and xoshiro256** from that state with rotl(5 * s[1], 7) * 9.
+// SplitMix64(0) begins with e220a8397b1dcdaf 6e789e6aa1b965f4 06c45d188009454f f88bb8a8724c81ec
+// (the published test vector), and xoshiro256** from that state with rotl(5 * s[1], 7) * 9.
 TEST(Random, SeedZeroBeginsWithThePublishedNumber) {
   EXPECT_EQ(Random(0).next(), 0x99EC5F36CB75F2B4U);
 }
