@@ -10,27 +10,18 @@ namespace stasis::session {
 
 namespace {
 
-bool has_running_vcpu(const MachineState& machine) {
-  for (const VcpuActivity activity : machine.activities) {
-    if (activity == VcpuActivity::kRunning) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // What the manifest tells the session, once the guest runs.
 void take_facts(const snapshot::Manifest& manifest, const std::string& path,
                 internal::SessionImpl::Parts& parts) {
   for (const snapshot::Label& label : manifest.labels) {
     if (label.key == internal::kPhaseLabel) {
-      parts.saved_ready = label.value == internal::kPhaseReady;
+      parts.will_ring = label.value == internal::kPhaseHeld;
+      parts.saved_ready = parts.will_ring || label.value == internal::kPhaseReady;
     } else {
       parts.labels.push_back(label);
     }
   }
   parts.restored = true;
-  parts.will_ring = parts.saved_ready && has_running_vcpu(manifest.machine);
   parts.parent = internal::Parent{.path = path, .id = manifest.id};
 }
 

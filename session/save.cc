@@ -42,7 +42,10 @@ snapshot::CaptureOptions SessionImpl::capture_options(const SaveOptions& options
   snapshot::CaptureOptions capture;
   capture.creator = creator();
   capture.labels = parts_.labels;
-  capture.labels.push_back({.key = std::string(kPhaseLabel), .value = phase_label(phase_)});
+  capture.labels.push_back(
+      {.key = std::string(kPhaseLabel),
+       .value =
+           std::string(held_ && phase_ == GuestPhase::kReady ? kPhaseHeld : phase_label(phase_))});
   for (const snapshot::Label& label : options.labels) {
     capture.labels.push_back(label);
   }

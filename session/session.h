@@ -53,8 +53,9 @@ class Session {
                                    std::chrono::nanoseconds timeout) = 0;
   // Waits on for the answer to a request() that timed out.
   virtual Result<Response> take_response(std::chrono::nanoseconds timeout) = 0;
-  // After a restore: waits until no restore work is left and the guest has executed, so that the
-  // milestones are complete. A guest that only waits for requests counts as soon as it waits.
+  // After a restore: waits until the guest has executed, so that the milestones are complete; at
+  // most `timeout`, after which those that did not come are absent. A guest that was waiting for a
+  // request when it was saved has nothing to execute.
   virtual Result<void> settle(std::chrono::nanoseconds timeout) = 0;
   // Runs the guest until it exits, and returns its exit code.
   virtual Result<std::uint64_t> wait_exit(std::chrono::nanoseconds timeout) = 0;

@@ -165,10 +165,11 @@ Result<void> SessionImpl::settle(std::chrono::nanoseconds timeout) {
   const MonotonicNs deadline = deadline_after(timeout);
   // There is no event for a guest that has begun to wait: this looks every now and then, after all
   // that is measured.
-  while (parts_.will_ring && !parts_.doorbell->first_resumed_counter()) {
-    Result<void> outcome =
-        take_event(std::min(deadline, deadline_after(std::chrono::microseconds(50))));
-    if (!outcome && (outcome.error().code != Errc::kTimeout || host_clock().now() >= deadline)) {
+  while (parts_.will_ring && !parts_.doorbell->first_resumed_counter() &&
+         host_clock().now() < deadline) {
+    const MonotonicNs next = deadline_after(std::chrono::microseconds(50));
+    Result<void> outcome = take_event(std::min(deadline, next));
+    if (!outcome && outcome.error().code != Errc::kTimeout) {
       return outcome;
     }
   }

@@ -25,6 +25,7 @@ struct Parent {
 // The manifest's label that says where the guest stood when it was saved.
 inline constexpr std::string_view kPhaseLabel = "phase";
 inline constexpr std::string_view kPhaseReady = "ready";
+inline constexpr std::string_view kPhaseHeld = "ready-held";  // Ready, and still at that doorbell.
 
 // Counters of the process when the session began: its own are the difference. Value.
 struct ProcessUsage {
