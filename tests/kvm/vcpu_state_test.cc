@@ -71,6 +71,23 @@ class VcpuStateTest : public KvmTest {
     return state;
   }
 
+  // Leaves other values in the processor's registers, so that what a guest finds later is what was
+  // loaded for it and not what a guest before it left behind. The first 16 bytes, which may hold
+  // control words, stay as they are.
+  void disturb(std::span<const std::byte> code, std::span<const std::byte> patterns) {
+    auto [memory, vm] = make_vm();
+    std::vector<std::byte> others(patterns.begin(), patterns.end());
+    std::fill(others.begin() + std::min<std::ptrdiff_t>(std::ssize(others), 16), others.end(),
+              std::byte{0x5a});
+    must(memory->write(Gpa{kPatterns}, others));
+    X86VcpuState start = place(*memory, code);
+    start.general.rbx = kPatterns;
+    start.general.rdi = kStored;
+    auto vcpu = make_vcpu(*vm, start);
+    EXPECT_TRUE(std::holds_alternative<ExitIoWrite>(must(vcpu->run())));
+    expect_halted(must(vcpu->run()));
+  }
+
   // Runs the program to its first exit, moves the vCPU to another VM with the same RAM, runs it to
   // its end there, and returns that VM's memory.
   std::unique_ptr<GuestMemory> run_across_two_vms(std::span<const std::byte> code,
@@ -84,6 +101,7 @@ class VcpuStateTest : public KvmTest {
     const VcpuExit exit = must(vcpu->run());
     EXPECT_TRUE(std::holds_alternative<ExitIoWrite>(exit)) << failure_of(exit);
     const X86VcpuState saved = save(*vcpu);
+    disturb(code, patterns);
 
     auto [memory_2, vm_2] = make_vm();
     place(*memory_2, code);
@@ -200,6 +218,7 @@ TEST_F(VcpuStateTest, DebugRegistersEventsAndControlRegistersRoundTrip) {
   const X86VcpuState saved = save(*vcpu);
   EXPECT_EQ(saved.debug, start.debug);
   EXPECT_EQ(saved.system, start.system);
+  EXPECT_EQ(saved.events, start.events);
   auto [memory_2, vm_2] = make_vm();
   auto vcpu_2 = make_vcpu(*vm_2, saved);
   EXPECT_EQ(without_clock(save(*vcpu_2)), without_clock(saved));
