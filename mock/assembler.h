@@ -17,24 +17,14 @@
 
 namespace stasis::mock {
 
+// Unscoped and short on purpose: `code.add_imm(R1, R1, 8)` reads like assembly.
+// NOLINTBEGIN(readability-identifier-naming)
+// clang-format off
 enum Register : std::uint8_t {
-  R0,
-  R1,
-  R2,
-  R3,
-  R4,
-  R5,
-  R6,
-  R7,
-  R8,
-  R9,
-  R10,
-  R11,
-  R12,
-  R13,
-  R14,
-  R15  // NOLINT
+  R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15
 };
+// clang-format on
+// NOLINTEND(readability-identifier-naming)
 
 // Value. Every call appends and returns *this. A misuse (a label that is never bound) is a CHECK.
 class Assembler {
