@@ -231,9 +231,11 @@ Result<void> decode_facts(Body::Reader in, Manifest& m) {
 Result<void> decode_regions(Body::Reader in, Manifest& m) {
   m.page_size_bytes = in.getPageSizeBytes();
   m.chunk_bytes = in.getChunkBytes();
-  if (m.page_size_bytes == 0 || m.chunk_bytes == 0 || (m.chunk_bytes & (m.chunk_bytes - 1)) != 0) {
-    return corrupt("page size of " + std::to_string(m.page_size_bytes) + " or chunk size of " +
-                   std::to_string(m.chunk_bytes) + " bytes is not possible");
+  if (m.page_size_bytes != 4096 && m.page_size_bytes != 16384) {
+    return corrupt("page size of " + std::to_string(m.page_size_bytes) + " bytes");
+  }
+  if (m.chunk_bytes == 0 || (m.chunk_bytes & (m.chunk_bytes - 1)) != 0) {
+    return corrupt("chunk size of " + std::to_string(m.chunk_bytes) + " bytes");
   }
   STASIS_ASSIGN(m.layout, value_of<Layout>("layout", in.getLayout(), 1, Body::Layout::PACKED));
   STASIS_ASSIGN(m.codec, value_of<Codec>("codec", in.getCodec(), 1, Body::Codec::LZ4));
@@ -460,7 +462,9 @@ Result<SnapshotHeader> decode_header(std::span<const std::byte> file) {
     const internal::AlignedWords words(bytes);
     capnp::FlatArrayMessageReader reader(words.get(), internal::reader_options(bytes.size()));
     STASIS_ASSIGN(SnapshotHeader header, decode_header_message(reader.getRoot<Header>()));
-    if (!std::ranges::equal(encode_header(header), bytes)) {
+    // Later versions may lay the same fields out in another way.
+    if (header.format_version <= kFormatVersion &&
+        !std::ranges::equal(encode_header(header), bytes)) {
       return corrupt("header is damaged");
     }
     return header;
