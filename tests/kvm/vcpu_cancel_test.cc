@@ -33,6 +33,7 @@ TEST_F(VcpuCancelTest, LoopingGuestIsCancelledFromAnotherThreadEveryTime) {
   constexpr int kTimes = 1000;
   std::atomic<Vcpu*> shared = nullptr;
   std::atomic<int> cancelled = 0;
+  std::atomic<bool> may_end = false;
   std::thread owner([&, &vm = *vm] {
     auto vcpu = make_vcpu(vm, start);
     shared = vcpu.get();
@@ -42,6 +43,7 @@ TEST_F(VcpuCancelTest, LoopingGuestIsCancelledFromAnotherThreadEveryTime) {
       ++cancelled;
       cancelled.notify_all();
     }
+    may_end.wait(false);  // The vCPU must outlive the last request_exit().
   });
   while (shared.load() == nullptr) {
     std::this_thread::yield();
@@ -55,6 +57,8 @@ TEST_F(VcpuCancelTest, LoopingGuestIsCancelledFromAnotherThreadEveryTime) {
       cancelled.wait(i);
     }
   }
+  may_end = true;
+  may_end.notify_all();
   owner.join();
   EXPECT_EQ(cancelled.load(), kTimes);
 }
@@ -134,15 +138,19 @@ TEST_F(VcpuCancelTest, VmWithAGuestThatLoopsCanBeDestroyedAfterACancel) {
   for (int i = 0; i < 20; ++i) {
     auto [memory, vm] = make_vm({{Gpa{0}, 4 * kMib}}, 2);
     std::atomic<Vcpu*> shared = nullptr;
+    std::atomic<bool> may_end = false;
     X86VcpuState start = place(*memory, loop());
     start.general.rbx = 2 * kMib;
     std::thread owner([&, &vm = *vm] {
       auto vcpu = make_vcpu(vm, start);
       shared = vcpu.get();
       EXPECT_TRUE(std::holds_alternative<ExitCanceled>(must(vcpu->run())));
+      may_end.wait(false);
     });
     wait_for_change(*memory, Gpa{2 * kMib});
     shared.load()->request_exit();
+    may_end = true;
+    may_end.notify_all();
     owner.join();
   }
 }
