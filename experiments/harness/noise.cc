@@ -107,19 +107,19 @@ NoiseReading judge_noise(const NoiseSample& before, const NoiseSample& after,
   reading.foreign_cpus = std::max(0.0, static_cast<double>(foreign) / window);
 
   if (reading.psi_cpu_avg10 > gates.psi_cpu_avg10_max) {
-    reading.reasons.push_back(fmt::format("CPU pressure avg10 {:.1f} % > {:.1f} %",
+    reading.reasons.push_back(fmt::format("CPU pressure avg10: {:.1f} % > {:.1f} %",
                                           reading.psi_cpu_avg10, gates.psi_cpu_avg10_max));
   }
   if (reading.steal_share > gates.steal_share_max) {
-    reading.reasons.push_back(fmt::format("steal {:.1f} % > {:.1f} %", 100 * reading.steal_share,
+    reading.reasons.push_back(fmt::format("steal: {:.1f} % > {:.1f} %", 100 * reading.steal_share,
                                           100 * gates.steal_share_max));
   }
   if (reading.foreign_cpus > gates.foreign_cpus_max) {
-    reading.reasons.push_back(fmt::format("other programs used {:.2f} CPUs > {:.2f}",
+    reading.reasons.push_back(fmt::format("other programs: {:.2f} CPUs > {:.2f}",
                                           reading.foreign_cpus, gates.foreign_cpus_max));
   }
   if (reading.load_average > cpus + gates.load_average_margin) {
-    reading.reasons.push_back(fmt::format("load average {:.2f} > {:.2f}", reading.load_average,
+    reading.reasons.push_back(fmt::format("load average: {:.2f} > {:.2f}", reading.load_average,
                                           cpus + gates.load_average_margin));
   }
   return reading;

@@ -20,7 +20,7 @@ TEST(Noise, PressureAboveTheGateTaints) {
   after.psi_cpu_avg10 = 10.5;
   const NoiseReading reading = judge_noise(quiet_at(10), after, {});
   ASSERT_EQ(reading.reasons.size(), 1U);
-  EXPECT_EQ(reading.reasons[0], "CPU pressure avg10 10.5 % > 10.0 %");
+  EXPECT_EQ(reading.reasons[0], "CPU pressure avg10: 10.5 % > 10.0 %");
   after.psi_cpu_avg10 = 9.9;
   EXPECT_TRUE(judge_noise(quiet_at(10), after, {}).reasons.empty());
 }
@@ -31,7 +31,7 @@ TEST(Noise, StealIsAShareOfAllCpuTimeOfTheWindow) {
   const NoiseReading reading = judge_noise(quiet_at(10), after, {});
   EXPECT_DOUBLE_EQ(reading.steal_share, 0.05);
   ASSERT_EQ(reading.reasons.size(), 1U);
-  EXPECT_EQ(reading.reasons[0], "steal 5.0 % > 2.0 %");
+  EXPECT_EQ(reading.reasons[0], "steal: 5.0 % > 2.0 %");
 }
 
 TEST(Noise, OwnWorkIsNotForeignWork) {
@@ -43,7 +43,7 @@ TEST(Noise, OwnWorkIsNotForeignWork) {
   const NoiseReading reading = judge_noise(quiet_at(10), after, {});
   EXPECT_DOUBLE_EQ(reading.foreign_cpus, 0.5);
   ASSERT_EQ(reading.reasons.size(), 1U);
-  EXPECT_EQ(reading.reasons[0], "other programs used 0.50 CPUs > 0.25");
+  EXPECT_EQ(reading.reasons[0], "other programs: 0.50 CPUs > 0.25");
 }
 
 TEST(Noise, LoadMayReachTheNumberOfCpusBecauseTheTrialsAreLoad) {

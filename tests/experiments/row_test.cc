@@ -28,7 +28,7 @@ Row sample_row() {
                .cached_pages = 10,
                .method = "cachestat"};
   row.noise.window_s = 1.5;
-  row.noise.reasons = {"steal 5.0 % > 2.0 %"};
+  row.noise.reasons = {"steal: 5.0 % > 2.0 %"};
   row.metrics = {{"first_instruction_ns", 1234567.0}, {"peak_rss_bytes", 1e9}};
   row.proof = "hash=1";
   row.quotable = true;
