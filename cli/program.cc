@@ -63,27 +63,32 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// The first word that is not an option must be a command; CLI11's own message does not say so.
-std::optional<std::string> unknown_command(const std::vector<std::string>& words) {
+// The first word that is not an option: the command. Empty: there is none.
+std::string command_word(const std::vector<std::string>& words) {
   const auto word = std::find_if(words.begin(), words.end(),
                                  [](const std::string& text) { return text.rfind('-', 0) != 0; });
-  if (word == words.end()) {
+  return word == words.end() ? "" : *word;
+}
+
+// The command word must be a command; CLI11's own message does not say so.
+std::optional<std::string> unknown_command(const std::string& word) {
+  if (word.empty()) {
     return std::nullopt;
   }
   std::string_view closest;
   std::size_t best = 3;  // Further away is not a typing error.
   for (const CommandEntry& entry : kCommands) {
-    if (*word == entry.name) {
+    if (word == entry.name) {
       return std::nullopt;
     }
-    const std::size_t distance = edit_distance(*word, entry.name);
+    const std::size_t distance = edit_distance(word, entry.name);
     if (distance < best) {
       best = distance;
       closest = entry.name;
     }
   }
-  return closest.empty() ? fmt::format("'{}' is not a command", *word)
-                         : fmt::format("'{}' is not a command; did you mean '{}'?", *word, closest);
+  return closest.empty() ? fmt::format("'{}' is not a command", word)
+                         : fmt::format("'{}' is not a command; did you mean '{}'?", word, closest);
 }
 
 struct Arguments {
@@ -164,7 +169,8 @@ int run_program(int argc, const char* const* argv) {
     output.fail("usage", message, hint);
     return static_cast<int>(output.finish(ExitCode::kUsage));
   };
-  if (const std::optional<std::string> message = unknown_command(arguments.words)) {
+  const std::string word = command_word(arguments.words);
+  if (const std::optional<std::string> message = unknown_command(word)) {
     return usage_error(*message, "`stasis --help` lists the commands");
   }
 
@@ -183,9 +189,7 @@ int run_program(int argc, const char* const* argv) {
   // hundred microseconds. Help of the program itself needs all names.
   for (const CommandEntry& entry : kCommands) {
     CLI::App* command = app.add_subcommand(std::string(entry.name), std::string(entry.summary));
-    if (std::find(arguments.words.begin(), arguments.words.end(), entry.name) !=
-            arguments.words.end() &&
-        !chosen) {
+    if (entry.name == word) {
       command->add_flag("--json", json, "Print one JSON object instead of text");
       command->add_flag("-q,--quiet", context.quiet, "No progress on standard error");
       chosen = entry.add(*command);

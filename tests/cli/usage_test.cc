@@ -85,6 +85,12 @@ TEST(Usage, MistakesExitWith2AndSayWhatToDo) {
   }
 }
 
+TEST(Usage, AWordAfterTheCommandIsNotTakenForACommand) {
+  const Outcome outcome = run({"experiment", "run", "frobnicate"});
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("restore_latency"));
+}
+
 TEST(Usage, ErrorsAreOneJsonObjectWhenAskedFor) {
   for (const std::vector<std::string>& arguments :
        std::vector<std::vector<std::string>>{{"--json"},
