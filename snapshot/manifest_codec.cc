@@ -473,6 +473,16 @@ Result<SnapshotHeader> decode_header(std::span<const std::byte> file) {
   }
 }
 
+Result<Manifest> decode_manifest_body(std::span<const std::byte> body) {
+  try {
+    const internal::AlignedWords words(body);
+    capnp::FlatArrayMessageReader reader(words.get(), internal::reader_options(body.size()));
+    return decode_body(reader.getRoot<Body>());
+  } catch (const kj::Exception& exception) {
+    return corrupt(exception.getDescription().cStr());
+  }
+}
+
 Result<DecodedManifest> decode_manifest(std::span<const std::byte> file) {
   if (file.size() > kManifestBytesMax) {
     return corrupt(std::to_string(file.size()) + " bytes, more than any manifest has");
@@ -484,15 +494,9 @@ Result<DecodedManifest> decode_manifest(std::span<const std::byte> file) {
   STASIS_ASSIGN(const auto head, header_bytes(file));
   const auto body = file.subspan(head.size());
   STASIS_TRY(check_header(header, body));
-  try {
-    const internal::AlignedWords words(body);
-    capnp::FlatArrayMessageReader reader(words.get(), internal::reader_options(body.size()));
-    STASIS_ASSIGN(Manifest manifest, decode_body(reader.getRoot<Body>()));
-    STASIS_TRY(check_agreement(header, manifest));
-    return DecodedManifest{std::move(manifest), header.root};
-  } catch (const kj::Exception& exception) {
-    return corrupt(exception.getDescription().cStr());
-  }
+  STASIS_ASSIGN(Manifest manifest, decode_manifest_body(body));
+  STASIS_TRY(check_agreement(header, manifest));
+  return DecodedManifest{std::move(manifest), header.root};
 }
 
 }  // namespace stasis::snapshot

@@ -63,6 +63,10 @@ Result<SnapshotHeader> decode_header(std::span<const std::byte> file);
 // naming the field. Safe for any bytes.
 Result<DecodedManifest> decode_manifest(std::span<const std::byte> file);
 
+// The message behind the header alone, without regard to the header and its checksum: what a fuzzer
+// can get past. kCorruption, naming the field. Safe for any bytes.
+Result<Manifest> decode_manifest_body(std::span<const std::byte> body);
+
 // The rules that relate fields to each other, for a manifest from any origin. Part of both
 // functions above.
 Result<void> validate(const Manifest& manifest);
