@@ -92,30 +92,30 @@ Result<void> HostFacts::ask(const std::string& device_path) {
                  device_path + " lacks " + missing + ": use Linux 4.12 or later"};
   }
   STASIS_ASSIGN(const int mapping, system_.call(kGetVcpuMmapSize, 0));
-  run_mapping_bytes = static_cast<std::size_t>(mapping);
+  features_.run_mapping_bytes = static_cast<std::size_t>(mapping);
 
   // Only one of these modules can serve /dev/kvm at a time. There is no capability for it.
-  engine = ::access("/sys/module/kvm_pvm", F_OK) == 0 ? Engine::kPvm : Engine::kHardware;
+  features_.engine = ::access("/sys/module/kvm_pvm", F_OK) == 0 ? Engine::kPvm : Engine::kHardware;
 
   const auto value = [this](unsigned long number) {
     return static_cast<std::uint32_t>(system_.capability(number));
   };
   const std::uint32_t slots = value(KVM_CAP_NR_MEMSLOTS);
-  slots_max = slots == 0 ? 32 : slots;  // api.rst: 32 where the capability is absent.
+  features_.slots_max = slots == 0 ? 32 : slots;  // api.rst: 32 where the capability is absent.
   const std::uint32_t recommended = value(KVM_CAP_NR_VCPUS);
-  vcpus_max = std::max({value(KVM_CAP_MAX_VCPUS), recommended, 1U});
-  sync_regs = system_.capability(KVM_CAP_SYNC_REGS);
+  features_.vcpus_max = std::max({value(KVM_CAP_MAX_VCPUS), recommended, 1U});
+  features_.sync_regs = system_.capability(KVM_CAP_SYNC_REGS);
   const std::uint32_t xsave2_bytes = value(KVM_CAP_XSAVE2);
-  has_xsave2 = xsave2_bytes != 0;
-  xsave_bytes = std::max<std::size_t>(xsave2_bytes, sizeof(kvm_xsave));
-  has_readonly_memory = value(KVM_CAP_READONLY_MEM) != 0;
-  has_manual_dirty_protect = value(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) != 0;
-  has_dirty_ring = value(KVM_CAP_DIRTY_LOG_RING) != 0;
-  has_exception_payload = value(KVM_CAP_EXCEPTION_PAYLOAD) != 0;
-  has_triple_fault_event = value(KVM_CAP_X86_TRIPLE_FAULT_EVENT) != 0;
-  has_exit_on_emulation_failure = value(KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
-  has_memory_fault_exit = value(KVM_CAP_MEMORY_FAULT_INFO) != 0;
-  has_tsc_scaling = value(KVM_CAP_TSC_CONTROL) != 0;
+  features_.has_xsave2 = xsave2_bytes != 0;
+  features_.xsave_bytes = std::max<std::size_t>(xsave2_bytes, sizeof(kvm_xsave));
+  features_.has_readonly_memory = value(KVM_CAP_READONLY_MEM) != 0;
+  features_.has_manual_dirty_protect = value(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) != 0;
+  features_.has_dirty_ring = value(KVM_CAP_DIRTY_LOG_RING) != 0;
+  features_.has_exception_payload = value(KVM_CAP_EXCEPTION_PAYLOAD) != 0;
+  features_.has_triple_fault_event = value(KVM_CAP_X86_TRIPLE_FAULT_EVENT) != 0;
+  features_.has_exit_on_emulation_failure = value(KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
+  features_.has_memory_fault_exit = value(KVM_CAP_MEMORY_FAULT_INFO) != 0;
+  features_.has_tsc_scaling = value(KVM_CAP_TSC_CONTROL) != 0;
 
   kvm_device_attr attribute{};
   attribute.attr = KVM_X86_XCOMP_GUEST_SUPP;
@@ -123,12 +123,12 @@ Result<void> HostFacts::ask(const std::string& device_path) {
   // The structure's address field is an integer.
   attribute.addr = reinterpret_cast<std::uintptr_t>(&supported);  // NOLINT
   if (system_.attempt(kGetDeviceAttr, &attribute) == 0) {
-    guest_xcr0 = supported;
+    features_.guest_xcr0 = supported;
   } else {  // Kernels before 5.18: only components without a permission model.
-    guest_xcr0 = host_xcr0() & 0xffU;
+    features_.guest_xcr0 = host_xcr0() & 0xffU;
   }
   // A component that the host has not enabled cannot be a guest's either.
-  guest_xcr0 &= host_xcr0() | 1U;
+  features_.guest_xcr0 &= host_xcr0() | 3U;
   return {};
 }
 
@@ -156,7 +156,7 @@ void HostFacts::forget_msr(std::uint32_t index) {
 Result<std::vector<X86CpuidEntry>> HostFacts::guest_cpuid() {
   const MutexLock lock(mutex_);
   if (guest_cpuid_.empty()) {
-    if (engine == Engine::kPvm) {
+    if (features_.engine == Engine::kPvm) {
       guest_cpuid_ = essential_cpuid();
     } else {
       STASIS_ASSIGN(guest_cpuid_, supported_cpuid());
@@ -202,10 +202,10 @@ std::vector<X86CpuidEntry> HostFacts::essential_cpuid() const {
   add(7, 0, true);
   add(7, 1, true);
   X86CpuidEntry& xsave = entries[add(0xd, 0, true)];
-  xsave.eax = static_cast<std::uint32_t>(guest_xcr0);
-  xsave.edx = static_cast<std::uint32_t>(guest_xcr0 >> 32U);
+  xsave.eax = static_cast<std::uint32_t>(features_.guest_xcr0);
+  xsave.edx = static_cast<std::uint32_t>(features_.guest_xcr0 >> 32U);
   for (std::uint32_t component = 2; component < 63; ++component) {
-    if (((guest_xcr0 >> component) & 1U) != 0) {
+    if (((features_.guest_xcr0 >> component) & 1U) != 0) {
       add(0xd, component, true);
     }
   }

@@ -22,16 +22,8 @@ enum class Engine : std::uint8_t {
   kPvm,       // The pagetable virtual machine module: shadow paging, guests run natively in ring 3.
 };
 
-// Immutable but for the lazily computed parts, which are thread-safe. Made by open().
-class HostFacts {
- public:
-  // Opens the device. Errors, each with its cure: kNotFound (no device), kIo (no permission, busy),
-  // kNotSupported (not KVM, another API version, or a capability is missing: names all of them).
-  static Result<std::shared_ptr<HostFacts>> open(const std::string& device_path);
-
-  [[nodiscard]] const KvmFd& system() const noexcept { return system_; }
-
-  // Constant after open().
+// What KVM answered to the questions about its limits and optional parts. Value.
+struct HostFeatures {
   Engine engine = Engine::kHardware;
   std::size_t run_mapping_bytes = 0;  // Of a vCPU's kvm_run.
   std::uint32_t slots_max = 0;
@@ -48,7 +40,17 @@ class HostFacts {
   bool has_exit_on_emulation_failure = false;
   bool has_memory_fault_exit = false;
   bool has_tsc_scaling = false;
-  bool has_debug_registers = false;
+};
+
+// Immutable but for the lazily computed parts, which are thread-safe. Made by open().
+class HostFacts {
+ public:
+  // Opens the device. Errors, each with its cure: kNotFound (no device), kIo (no permission, busy),
+  // kNotSupported (not KVM, another API version, or a capability is missing: names all of them).
+  static Result<std::shared_ptr<HostFacts>> open(const std::string& device_path);
+
+  [[nodiscard]] const KvmFd& system() const noexcept { return system_; }
+  [[nodiscard]] const HostFeatures& features() const noexcept { return features_; }
 
   // The MSRs that make up a vCPU's state, ascending, without IA32_TSC. The first call asks the
   // kernel (some 0.3 ms under nested virtualization), so that only processes that save pay.
@@ -65,7 +67,9 @@ class HostFacts {
   Result<std::vector<X86CpuidEntry>> supported_cpuid() const;
   [[nodiscard]] std::vector<X86CpuidEntry> essential_cpuid() const;
 
+  // Constant after open().
   KvmFd system_;
+  HostFeatures features_;
   Mutex mutex_;
   std::vector<std::uint32_t> msr_indices_ STASIS_GUARDED_BY(mutex_);
   std::vector<X86CpuidEntry> guest_cpuid_ STASIS_GUARDED_BY(mutex_);

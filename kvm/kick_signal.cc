@@ -36,8 +36,8 @@ Result<int> install() {
 }  // namespace
 
 Result<int> kick_signal() {
-  static const Result<int> kInstalled = install();
-  return kInstalled;
+  static const Result<int> installed = install();
+  return installed;
 }
 
 Result<void> unblock_kick_signal(int signal_number) {

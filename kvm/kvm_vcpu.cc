@@ -47,7 +47,7 @@ Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<H
   STASIS_TRY(unblock_kick_signal(signal_number));
   STASIS_ASSIGN(const int descriptor, vm.call(kCreateVcpu, index));
   KvmFd fd{UniqueFd(descriptor)};
-  STASIS_ASSIGN(RunMapping run, RunMapping::create(fd, facts->run_mapping_bytes));
+  STASIS_ASSIGN(RunMapping run, RunMapping::create(fd, facts->features().run_mapping_bytes));
   STASIS_ASSIGN(std::vector<X86CpuidEntry> cpuid, facts->guest_cpuid());
   for (X86CpuidEntry& entry : cpuid) {
     if (entry.function == 1) {
@@ -368,7 +368,7 @@ Result<void> KvmVcpu::load_registers(const X86VcpuState& state) {
   const kvm_vcpu_events events = to_kvm(state.events, event_features(*facts_));
   run_->cr8 = state.system.cr8;  // Every KVM_RUN loads it where KVM has no local APIC.
   run_->apic_base = state.system.apic_base;
-  if ((static_cast<std::uint64_t>(facts_->sync_regs) & kAll) != kAll) {
+  if ((static_cast<std::uint64_t>(facts_->features().sync_regs) & kAll) != kAll) {
     STASIS_TRY(fd_.apply(kSetSregs, &sregs));
     STASIS_TRY(fd_.apply(kSetRegs, &regs));
     return fd_.apply(kSetVcpuEvents, &events);

@@ -35,10 +35,11 @@ Result<std::unique_ptr<Vm>> KvmVm::create(std::shared_ptr<HostFacts> facts, cons
     return KvmFd::request_error(kCreateVm.name, -descriptor);
   }
   KvmFd fd{UniqueFd(descriptor)};
-  STASIS_TRY(enable(fd, KVM_CAP_EXCEPTION_PAYLOAD, facts->has_exception_payload));
-  STASIS_TRY(enable(fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT, facts->has_triple_fault_event));
-  STASIS_TRY(enable(fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, facts->has_exit_on_emulation_failure));
-  if (facts->engine == Engine::kHardware) {
+  STASIS_TRY(enable(fd, KVM_CAP_EXCEPTION_PAYLOAD, facts->features().has_exception_payload));
+  STASIS_TRY(enable(fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT, facts->features().has_triple_fault_event));
+  STASIS_TRY(enable(fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE,
+                    facts->features().has_exit_on_emulation_failure));
+  if (facts->features().engine == Engine::kHardware) {
     STASIS_TRY(fd.apply(kSetTssAddr, kTssAddress));
   }
   return std::unique_ptr<Vm>(new KvmVm(std::move(fd), std::move(facts), config.vcpus, options));
@@ -58,7 +59,7 @@ Result<void> KvmVm::map(GuestMemory& memory, Access access) {
     case Access::kReadWriteExecute:
       break;
     case Access::kReadExecute:
-      if (!facts_->has_readonly_memory) {
+      if (!facts_->features().has_readonly_memory) {
         return Error{Errc::kNotSupported, 0, "this KVM has no read-only memory slots"};
       }
       flags = KVM_MEM_READONLY;
@@ -71,8 +72,9 @@ Result<void> KvmVm::map(GuestMemory& memory, Access access) {
                    "read-write-execute or read-execute access"};
   }
   // With hardware paging KVM keeps no reverse map and a slot is cheap: nothing to gain.
-  const bool defer = facts_->engine == Engine::kPvm && options_.deferral == Deferral::kAllowed &&
-                     facts_->has_exit_on_emulation_failure;
+  const bool defer = facts_->features().engine == Engine::kPvm &&
+                     options_.deferral == Deferral::kAllowed &&
+                     facts_->features().has_exit_on_emulation_failure;
   mapped_ = true;
   return slots_.add(memory, flags, defer ? Deferral::kAllowed : Deferral::kForbidden,
                     options_.slot_sizes);

@@ -31,7 +31,7 @@ class KvmVm final : public Vm {
         vcpus_(vcpus),
         options_(options),
         fd_(std::move(fd)),
-        slots_(fd_, facts_->slots_max, options.before_deferred_slot),
+        slots_(fd_, facts_->features().slots_max, options.before_deferred_slot),
         dirty_log_(fd_, slots_) {}
 
   // Constant after construction.

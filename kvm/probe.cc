@@ -21,26 +21,27 @@ Availability note(std::string_view name, bool available, std::string_view reason
 }
 
 std::vector<Availability> make_notes(const HostFacts& facts) {
-  const bool hardware = facts.engine == Engine::kHardware;
+  const bool hardware = facts.features().engine == Engine::kHardware;
   return {
       note("dirty log", true, "", ""),
-      note("dirty log, manual protection", facts.has_manual_dirty_protect,
+      note("dirty log, manual protection", facts.features().has_manual_dirty_protect,
            "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is missing; the classic form is used in any case",
            kKernelCure),
-      note("dirty ring", facts.has_dirty_ring, "KVM_CAP_DIRTY_LOG_RING is missing", kKernelCure),
+      note("dirty ring", facts.features().has_dirty_ring, "KVM_CAP_DIRTY_LOG_RING is missing",
+           kKernelCure),
       note("write protection by the hypervisor", false,
            "KVM reports no address when it meets a page that the host has protected",
            "Use the tracker that write-protects with userfaultfd, or the dirty log."),
-      note("synchronized registers", facts.sync_regs != 0,
+      note("synchronized registers", facts.features().sync_regs != 0,
            "KVM_CAP_SYNC_REGS is missing: loading a vCPU takes two system calls more", kKernelCure),
-      note("xsave2", facts.has_xsave2,
+      note("xsave2", facts.features().has_xsave2,
            "KVM_CAP_XSAVE2 is missing: FP/SIMD state beyond 4096 bytes (AMX) cannot be saved",
            kKernelCure),
-      note("read-only memory", facts.has_readonly_memory, "KVM_CAP_READONLY_MEM is missing",
-           kKernelCure),
-      note("memory-fault exits", facts.has_memory_fault_exit,
+      note("read-only memory", facts.features().has_readonly_memory,
+           "KVM_CAP_READONLY_MEM is missing", kKernelCure),
+      note("memory-fault exits", facts.features().has_memory_fault_exit,
            "KVM_CAP_MEMORY_FAULT_INFO is missing: errors name no guest address", kKernelCure),
-      note("exit on emulation failure", facts.has_exit_on_emulation_failure,
+      note("exit on emulation failure", facts.features().has_exit_on_emulation_failure,
            "KVM_CAP_EXIT_ON_EMULATION_FAILURE is missing: guest RAM is registered before the "
            "first instruction",
            kKernelCure),
@@ -62,19 +63,19 @@ Result<Capabilities> make_capabilities(HostFacts& facts) {
   Capabilities out;
   out.kind = BackendKind::kKvm;
   out.architecture = Architecture::kX86_64;
-  out.host_vcpus_max = facts.vcpus_max;
-  out.vcpus_max = std::min(kVcpusMax, facts.vcpus_max);
+  out.host_vcpus_max = facts.features().vcpus_max;
+  out.vcpus_max = std::min(kVcpusMax, facts.features().vcpus_max);
   out.page_size_bytes = 4096;
   out.vms_per_process = 0;
   out.dirty_page_tracking = true;
   out.port_io = true;
-  out.clock_policy =
-      facts.engine == Engine::kHardware ? ClockPolicy::kGuestContinues : ClockPolicy::kHostCounter;
-  if (facts.engine == Engine::kHardware) {
+  out.clock_policy = facts.features().engine == Engine::kHardware ? ClockPolicy::kGuestContinues
+                                                                  : ClockPolicy::kHostCounter;
+  if (facts.features().engine == Engine::kHardware) {
     STASIS_ASSIGN(const std::vector<X86CpuidEntry> cpuid, facts.guest_cpuid());
-    out.cpu_features = features_of(cpuid, facts.guest_xcr0);
+    out.cpu_features = features_of(cpuid, facts.features().guest_xcr0);
   } else {
-    out.cpu_features = features_of(host_feature_leaves(), facts.guest_xcr0);
+    out.cpu_features = features_of(host_feature_leaves(), facts.features().guest_xcr0);
   }
   out.notes = make_notes(facts);
   return out;

@@ -28,9 +28,10 @@ Error mismatch(std::string message) {
 }
 
 Result<std::vector<std::byte>> save_xsave(const KvmFd& vcpu, const HostFacts& facts) {
-  std::vector<std::byte> image(facts.xsave_bytes);
+  std::vector<std::byte> image(facts.features().xsave_bytes);
   auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
-  STASIS_TRY(facts.has_xsave2 ? vcpu.apply(kGetXsave2, area) : vcpu.apply(kGetXsave, area));
+  STASIS_TRY(facts.features().has_xsave2 ? vcpu.apply(kGetXsave2, area)
+                                         : vcpu.apply(kGetXsave, area));
   return image;
 }
 
@@ -127,8 +128,8 @@ Result<void> load_xcrs(const KvmFd& vcpu, const X86VcpuState& state, VcpuHistory
   }
   // The PVM module runs guests with the host's own XCR0, whatever the vCPU's says, and refuses to
   // change that one: a state that needs no more than the host has is met already.
-  if (facts.engine == Engine::kPvm && state.xcrs.size() == 1 && state.xcrs[0].index == 0 &&
-      (state.xcrs[0].value & ~facts.guest_xcr0) == 0) {
+  if (facts.features().engine == Engine::kPvm && state.xcrs.size() == 1 &&
+      state.xcrs[0].index == 0 && (state.xcrs[0].value & ~facts.features().guest_xcr0) == 0) {
     return {};
   }
   if (state.xcrs.size() > KVM_MAX_XCRS) {
@@ -144,9 +145,9 @@ Result<void> load_xcrs(const KvmFd& vcpu, const X86VcpuState& state, VcpuHistory
     xcrs.xcrs[i].value = state.xcrs[i].value;
   }
   if (!vcpu.apply(kSetXcrs, &xcrs)) {
-    return mismatch("XCR0 = " + hex(state.xcrs[0].value) +
-                    " is refused by this host, whose guests can have " + hex(facts.guest_xcr0) +
-                    ": restore on a host with these CPU features");
+    return mismatch(
+        "XCR0 = " + hex(state.xcrs[0].value) + " is refused by this host, whose guests can have " +
+        hex(facts.features().guest_xcr0) + ": restore on a host with these CPU features");
   }
   return {};
 }
@@ -156,7 +157,7 @@ Result<void> load_xsave(const KvmFd& vcpu, const X86VcpuState& state, const Host
     return {};
   }
   // check_xsave() has shown that nothing of value lies beyond the host's size.
-  std::vector<std::byte> image(facts.xsave_bytes);
+  std::vector<std::byte> image(facts.features().xsave_bytes);
   std::memcpy(image.data(), state.xsave.data(), std::min(image.size(), state.xsave.size()));
   auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
   auto outcome = vcpu.apply(kSetXsave, area);
@@ -169,7 +170,7 @@ Result<void> load_xsave(const KvmFd& vcpu, const X86VcpuState& state, const Host
 
 Result<void> load_tsc_frequency(const KvmFd& vcpu, const X86VcpuState& state,
                                 const HostFacts& facts) {
-  if (facts.engine == Engine::kPvm || state.tsc_khz == 0) {
+  if (facts.features().engine == Engine::kPvm || state.tsc_khz == 0) {
     return {};
   }
   STASIS_ASSIGN(const int answer, vcpu.call(kGetTscKhz, 0));
@@ -179,7 +180,7 @@ Result<void> load_tsc_frequency(const KvmFd& vcpu, const X86VcpuState& state,
   if (distance * 1000000 <= host_khz * kTscTolerancePpm) {
     return {};
   }
-  if (facts.has_tsc_scaling && vcpu.apply(kSetTscKhz, state.tsc_khz)) {
+  if (facts.features().has_tsc_scaling && vcpu.apply(kSetTscKhz, state.tsc_khz)) {
     return {};
   }
   return mismatch("the guest's time-stamp counter runs at " + std::to_string(saved_khz) +
@@ -205,7 +206,8 @@ std::vector<X86CpuidEntry> without_apic_id(std::vector<X86CpuidEntry> cpuid) {
 }  // namespace
 
 EventFeatures event_features(const HostFacts& facts) {
-  return EventFeatures{facts.has_exception_payload, facts.has_triple_fault_event};
+  return EventFeatures{facts.features().has_exception_payload,
+                       facts.features().has_triple_fault_event};
 }
 
 Result<void> set_cpuid(const KvmFd& vcpu, const std::vector<X86CpuidEntry>& cpuid) {
@@ -334,7 +336,7 @@ Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
     }
     cpuid = state.cpuid;
   }
-  STASIS_TRY(check_xsave(state, host, facts.guest_xcr0, facts.xsave_bytes));
+  STASIS_TRY(check_xsave(state, host, facts.features().guest_xcr0, facts.features().xsave_bytes));
   STASIS_TRY(load_tsc_frequency(vcpu, state, facts));
   return load_xcrs(vcpu, state, history, facts);
 }
@@ -356,7 +358,7 @@ Result<void> load_vcpu_after_registers(const KvmFd& vcpu, HostFacts& facts,
                       " is refused: " + outcome.error().message);
     }
   }
-  return load_msrs(vcpu, state, facts.engine == Engine::kHardware && state.tsc != 0);
+  return load_msrs(vcpu, state, facts.features().engine == Engine::kHardware && state.tsc != 0);
 }
 
 }  // namespace stasis::kvm
