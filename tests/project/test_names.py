@@ -13,7 +13,7 @@ def judge(names: list[str]) -> list[str]:
     problems = [f"{name}: {count} tests have this name"
                 for name, count in collections.Counter(names).items() if count > 1]
     problems += [f"{name}: contains the bytes of an object; give the parameter a PrintTo()"
-                 for name in names if re.search(r"-byte object|0x[0-9a-f]{8,}", name)]
+                 for name in names if re.search(r"\b(?!1-byte)\d+-byte object|0x[0-9a-f]{8,}", name)]
     problems += [f"{name}: an executable was not built" for name in names
                  if name.endswith("_NOT_BUILT")]
     return problems
