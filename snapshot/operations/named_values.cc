@@ -171,7 +171,7 @@ std::vector<NamedValue> values_of(const X86VcpuState& state) {
 // "s3_0_c1_c0_0", the architecture's generic name of a system register.
 std::string arm_register_name(std::uint16_t encoding) {
   const auto field = [encoding](unsigned shift, unsigned bits) {
-    return std::to_string((encoding >> shift) & ((1U << bits) - 1U));
+    return std::to_string((std::uint32_t{encoding} >> shift) & ((1U << bits) - 1U));
   };
   return "s" + field(14, 2) + "_" + field(11, 3) + "_c" + field(7, 4) + "_c" + field(3, 4) + "_" +
          field(0, 3);
