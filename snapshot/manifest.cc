@@ -35,7 +35,7 @@ std::optional<SnapshotId> parse_snapshot_id(std::string_view text) {
       return std::nullopt;
     }
     std::uint8_t& byte = id.bytes[i / 2];
-    byte = static_cast<std::uint8_t>((byte << 4U) | digit);
+    byte = static_cast<std::uint8_t>((std::size_t{byte} << 4U) | digit);
   }
   return id;
 }

@@ -264,8 +264,9 @@ Result<SnapshotWriter> SnapshotWriter::begin(FileSystem& file_system, const std:
   manifest.backend = facts.backend;
   manifest.clock_policy = facts.clock_policy;
   std::ranges::sort(facts.cpu_features);
-  const auto duplicates = std::ranges::unique(facts.cpu_features);
-  facts.cpu_features.erase(duplicates.begin(), duplicates.end());
+  // Not std::ranges::unique(): clang 14 cannot use libstdc++'s subrange, which it returns.
+  facts.cpu_features.erase(std::unique(facts.cpu_features.begin(), facts.cpu_features.end()),
+                           facts.cpu_features.end());
   manifest.cpu_features = std::move(facts.cpu_features);
   manifest.labels = std::move(facts.labels);
   manifest.chunk_bytes = options.chunk_bytes;

@@ -242,7 +242,7 @@ Result<std::unique_ptr<ReadableFile>> MemoryFileSystem::open_file(const std::str
 
 Result<std::unique_ptr<WritableFile>> MemoryFileSystem::create_file(const std::string& path) {
   const auto node = std::make_shared<Node>();
-  STASIS_TRY(change("create", path, [&]() -> Result<void> {
+  STASIS_TRY(change("create", path, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     const SplitPath split = split_path(path);
     STASIS_ASSIGN(const auto parent, find_directory(split.parent));
     if (!parent->entries.emplace(split.name, node).second) {
@@ -257,7 +257,7 @@ Result<std::unique_ptr<DirectoryLock>> MemoryFileSystem::create_directory(const 
   const auto node = std::make_shared<Node>();
   node->directory = true;
   node->locked = true;
-  STASIS_TRY(change("mkdir", path, [&]() -> Result<void> {
+  STASIS_TRY(change("mkdir", path, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     const SplitPath split = split_path(path);
     STASIS_ASSIGN(const auto parent, find_directory(split.parent));
     if (!parent->entries.emplace(split.name, node).second) {
@@ -290,7 +290,7 @@ Result<std::vector<std::string>> MemoryFileSystem::list_directory(const std::str
 }
 
 Result<void> MemoryFileSystem::remove_file(const std::string& path) {
-  return change("unlink", path, [&]() -> Result<void> {
+  return change("unlink", path, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     const SplitPath split = split_path(path);
     STASIS_ASSIGN(const auto parent, find_directory(split.parent));
     return parent->entries.erase(split.name) == 1
@@ -300,7 +300,7 @@ Result<void> MemoryFileSystem::remove_file(const std::string& path) {
 }
 
 Result<void> MemoryFileSystem::remove_directory(const std::string& path) {
-  return change("rmdir", path, [&]() -> Result<void> {
+  return change("rmdir", path, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     const SplitPath split = split_path(path);
     STASIS_ASSIGN(const auto parent, find_directory(split.parent));
     STASIS_ASSIGN(const auto node, find_directory(path));
@@ -313,7 +313,7 @@ Result<void> MemoryFileSystem::remove_directory(const std::string& path) {
 }
 
 Result<void> MemoryFileSystem::rename(const std::string& from, const std::string& to) {
-  return change("rename", to, [&]() -> Result<void> {
+  return change("rename", to, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     STASIS_ASSIGN(const auto old_parent, find_directory(split_path(from).parent));
     STASIS_ASSIGN(const auto new_parent, find_directory(split_path(to).parent));
     const auto node = find(from);
@@ -329,7 +329,7 @@ Result<void> MemoryFileSystem::rename(const std::string& from, const std::string
 }
 
 Result<void> MemoryFileSystem::exchange(const std::string& a, const std::string& b) {
-  return change("exchange", b, [&]() -> Result<void> {
+  return change("exchange", b, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     STASIS_ASSIGN(const auto parent_a, find_directory(split_path(a).parent));
     STASIS_ASSIGN(const auto parent_b, find_directory(split_path(b).parent));
     if (find(a) == nullptr || find(b) == nullptr) {
@@ -341,7 +341,7 @@ Result<void> MemoryFileSystem::exchange(const std::string& a, const std::string&
 }
 
 Result<void> MemoryFileSystem::sync_directory(const std::string& path) {
-  return change("sync directory", path, [&]() -> Result<void> {
+  return change("sync directory", path, [&]() STASIS_REQUIRES(mutex_) -> Result<void> {
     STASIS_ASSIGN(const auto node, find_directory(path));
     node->synced_entries = node->entries;
     return {};
