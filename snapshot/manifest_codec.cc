@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <string>
 #include <utility>
 
@@ -14,6 +13,7 @@
 
 #include "schemas/manifest.capnp.h"
 #include "snapshot/checksum.h"
+#include "snapshot/plain_text.h"
 #include "snapshot/vcpu_codec.h"
 #include "snapshot/words.h"
 
@@ -372,30 +372,12 @@ Result<SnapshotHeader> decode_header_message(Header::Reader in) {
   return header;
 }
 
-std::string date_of(std::int64_t created_ns) {
-  const std::time_t seconds = created_ns / 1'000'000'000;
-  std::tm parts = {};
-  std::array<char, 32> text = {};
-  if (gmtime_r(&seconds, &parts) == nullptr ||
-      std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &parts) == 0) {
-    return "an unknown date";
-  }
-  return text.data();
-}
-
-// Text from a file on its way to a terminal.
-std::string printable(std::string text) {
-  std::ranges::replace_if(
-      text, [](char c) { return c < ' ' || c == '\x7f'; }, '?');
-  return text;
-}
-
 Error future_version(const SnapshotHeader& header) {
   return Error{Errc::kNotSupported, 0,
                "format version " + std::to_string(header.format_version) + ", written by " +
-                   printable(header.creator) + " on " + date_of(header.created_ns) +
-                   "; this program reads up to " + std::to_string(kFormatVersion) +
-                   ": use that program or a newer one"};
+                   internal::printable(header.creator) + " on " +
+                   internal::date_of(header.created_ns) + "; this program reads up to " +
+                   std::to_string(kFormatVersion) + ": use that program or a newer one"};
 }
 
 Result<void> check_header(const SnapshotHeader& header, std::span<const std::byte> body) {
