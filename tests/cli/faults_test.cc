@@ -164,12 +164,12 @@ TEST_F(Faults, AFutureVersionExplainsItselfAndIsNotRead) {
     future[at] = 99;
     write_file(path, future);
     const Outcome inspect = stasis({"inspect", "warm", "--json"});
-    found = inspect.exit_code == 0 && inspect.json()["format_version"] == 99;
+    found = inspect.exit_code == 0 && inspect.json().at("format_version") == 99;
   }
   ASSERT_TRUE(found) << "no header field is the format version";
   const nlohmann::json json = stasis({"inspect", "warm", "--json"}).json();
-  EXPECT_FALSE(json["readable"].get<bool>());
-  EXPECT_THAT(json["creator"].get<std::string>(), HasSubstr("stasis"));
+  EXPECT_FALSE(json.at("readable").get<bool>());
+  EXPECT_THAT(json.at("creator").get<std::string>(), HasSubstr("stasis"));
   expect_error(mock({"restore", "warm"}), 4, "99");
 }
 
@@ -180,8 +180,8 @@ TEST_F(Faults, AMissingParentStopsARestoreButNotInspect) {
   expect_error(mock({"restore", "child"}), 5, "parent");
   const Outcome inspect = stasis({"inspect", "child", "--json"});
   EXPECT_EQ(inspect.exit_code, 0);
-  EXPECT_EQ(inspect.json()["chain_error"]["code"], "not_found");
-  EXPECT_EQ(inspect.json()["labels"]["guest"], "toy:counter");
+  EXPECT_EQ(inspect.json().at("chain_error").at("code"), "not_found");
+  EXPECT_EQ(inspect.json().at("labels").at("guest"), "toy:counter");
   EXPECT_EQ(stasis({"verify", "child"}).exit_code, 1);
   EXPECT_EQ(stasis({"merge", "child", "--out", "flat"}).exit_code, 5);
   EXPECT_FALSE(exists(file("flat")));

@@ -52,7 +52,7 @@ class Flow : public ::testing::TestWithParam<Flavour> {
 INSTANTIATE_TEST_SUITE_P(Backends, Flow,
                          ::testing::Values(Flavour{"mock", "toy:counter", "mock"},
                                            Flavour{"kvm", "hello", "kvm"}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& flavour) { return flavour.param.name; });
 
 std::string response(const nlohmann::json& requests, std::size_t index) {
   return requests.at(index).at("response").get<std::string>();
@@ -61,16 +61,16 @@ std::string response(const nlohmann::json& requests, std::size_t index) {
 TEST_P(Flow, AGuestBecomesReadyAndAnswersRequestsInOrder) {
   const nlohmann::json json =
       ok(guest({"run", GetParam().guest, "--request", "one", "--request", "two"}));
-  EXPECT_GT(json["ready_ns"].get<std::int64_t>(), 0);
-  ASSERT_EQ(json["requests"].size(), 2U);
+  EXPECT_GT(json.at("ready_ns").get<std::int64_t>(), 0);
+  ASSERT_EQ(json.at("requests").size(), 2U);
   if (GetParam().backend == "mock") {
-    EXPECT_EQ(response(json["requests"], 0), "count=00000001");
-    EXPECT_EQ(response(json["requests"], 1), "count=00000002");
+    EXPECT_EQ(response(json.at("requests"), 0), "count=00000001");
+    EXPECT_EQ(response(json.at("requests"), 1), "count=00000002");
   } else {
-    EXPECT_EQ(response(json["requests"], 0), "one");
-    EXPECT_EQ(response(json["requests"], 1), "two");
+    EXPECT_EQ(response(json.at("requests"), 0), "one");
+    EXPECT_EQ(response(json.at("requests"), 1), "two");
   }
-  EXPECT_THAT(json["console"].get<std::string>(), HasSubstr("hello"));
+  EXPECT_THAT(json.at("console").get<std::string>(), HasSubstr("hello"));
 }
 
 TEST_P(Flow, RequestsComeFromFilesAndFromStandardInput) {
@@ -79,10 +79,10 @@ TEST_P(Flow, RequestsComeFromFilesAndFromStandardInput) {
                                "--request", "@request", "--request", "-", "--request", "@@at"},
                               {.directory = directory_.path(), .input = "from a pipe"});
   const nlohmann::json json = ok(outcome);
-  ASSERT_EQ(json["requests"].size(), 3U);
-  EXPECT_EQ(json["requests"][0]["request_bytes"], 11);
-  EXPECT_EQ(json["requests"][1]["request_bytes"], 11);
-  EXPECT_EQ(json["requests"][2]["request_bytes"], 3);
+  ASSERT_EQ(json.at("requests").size(), 3U);
+  EXPECT_EQ(json.at("requests").at(0).at("request_bytes"), 11);
+  EXPECT_EQ(json.at("requests").at(1).at("request_bytes"), 11);
+  EXPECT_EQ(json.at("requests").at(2).at("request_bytes"), 3);
 }
 
 TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
@@ -103,8 +103,9 @@ TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
       arguments.insert(arguments.end(), policy.begin(), policy.end());
       const nlohmann::json json = ok(guest(arguments));
       const std::string expected = GetParam().backend == "mock" ? "count=00000002" : "again";
-      EXPECT_EQ(response(json["trials"][0]["requests"], 0), expected) << name;
-      EXPECT_GT(json["trials"][0]["milestones_ns"]["first_response"].get<std::int64_t>(), 0);
+      EXPECT_EQ(response(json.at("trials").at(0).at("requests"), 0), expected) << name;
+      EXPECT_GT(
+          json.at("trials").at(0).at("milestones_ns").at("first_response").get<std::int64_t>(), 0);
     }
   }
 }
@@ -112,27 +113,27 @@ TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
 TEST_P(Flow, MilestonesAreInOrderAndRepeatsAreSummarised) {
   save_warm("warm");
   const nlohmann::json json = ok(guest({"restore", "warm", "--repeat", "3", "--request", "again"}));
-  ASSERT_EQ(json["trials"].size(), 3U);
-  for (const auto& trial : json["trials"]) {
-    const auto& at = trial["milestones_ns"];
-    EXPECT_EQ(at["begin"], 0);
-    EXPECT_LE(at["header"].get<std::int64_t>(), at["vm_created"].get<std::int64_t>());
-    EXPECT_LE(at["vm_created"].get<std::int64_t>(), at["vcpu_enter"].get<std::int64_t>());
-    EXPECT_LE(at["vcpu_enter"].get<std::int64_t>(), at["first_response"].get<std::int64_t>());
+  ASSERT_EQ(json.at("trials").size(), 3U);
+  for (const auto& trial : json.at("trials")) {
+    const auto& at = trial.at("milestones_ns");
+    EXPECT_EQ(at.at("begin"), 0);
+    EXPECT_LE(at.at("header").get<std::int64_t>(), at.at("vm_created").get<std::int64_t>());
+    EXPECT_LE(at.at("vm_created").get<std::int64_t>(), at.at("vcpu_enter").get<std::int64_t>());
+    EXPECT_LE(at.at("vcpu_enter").get<std::int64_t>(), at.at("first_response").get<std::int64_t>());
   }
-  EXPECT_EQ(json["summary"]["begin_to"]["first_response"]["n"], 3);
-  const auto& response = json["summary"]["begin_to"]["first_response"];
-  EXPECT_LE(response["min_ns"], response["median_ns"]);
-  EXPECT_LE(response["median_ns"], response["p90_ns"]);
+  EXPECT_EQ(json.at("summary").at("begin_to").at("first_response").at("n"), 3);
+  const auto& response = json.at("summary").at("begin_to").at("first_response");
+  EXPECT_LE(response.at("min_ns"), response.at("median_ns"));
+  EXPECT_LE(response.at("median_ns"), response["p90_ns"]);
 }
 
 TEST_P(Flow, TheSpawnMilestoneIsTheParentsClock) {
   save_warm("warm");
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC_RAW, &now);
-  const std::int64_t ns = static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  const std::int64_t ns = std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
   const nlohmann::json json = ok(guest({"restore", "warm", "--spawned-at", std::to_string(ns)}));
-  EXPECT_LT(json["trials"][0]["milestones_ns"]["spawn"].get<std::int64_t>(), 0);
+  EXPECT_LT(json.at("trials").at(0).at("milestones_ns").at("spawn").get<std::int64_t>(), 0);
 }
 
 TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
@@ -151,27 +152,27 @@ TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
       return ok(guest(arguments));
     };
     const nlohmann::json first = save("warm", one);
-    EXPECT_GT(first["saved"]["written_bytes"].get<std::uint64_t>(), 0U);
-    EXPECT_LT(first["saved"]["dirty_bytes"].get<std::uint64_t>(), 4U << 20U) << tracker;
+    EXPECT_GT(first.at("saved").at("written_bytes").get<std::uint64_t>(), 0U);
+    EXPECT_LT(first.at("saved").at("dirty_bytes").get<std::uint64_t>(), 4U << 20U) << tracker;
     save(one, two);
     EXPECT_EQ(stasis({"verify", two}).exit_code, 0);
-    EXPECT_EQ(ok(stasis({"inspect", two, "--json"}))["chain"].size(), 3U);
+    EXPECT_EQ(ok(stasis({"inspect", two, "--json"})).at("chain").size(), 3U);
     for (const std::string policy : {"lazy", "eager"}) {
       const nlohmann::json json =
           ok(guest({"restore", two, "--policy", policy, "--request", "last"}));
-      EXPECT_EQ(response(json["trials"][0]["requests"], 0),
+      EXPECT_EQ(response(json.at("trials").at(0).at("requests"), 0),
                 GetParam().backend == "mock" ? "count=00000004" : "last");
     }
     ok(stasis({"merge", two, "--out", "flat" + tracker, "--json"}));
     const nlohmann::json flat = ok(stasis({"inspect", "flat" + tracker, "--json"}));
-    EXPECT_EQ(flat["chain"].size(), 1U);
-    EXPECT_EQ(flat["parent_id"], nullptr);
+    EXPECT_EQ(flat.at("chain").size(), 1U);
+    EXPECT_EQ(flat.at("parent_id"), nullptr);
     const Outcome same = stasis({"diff", two, "flat" + tracker, "--json"});
     EXPECT_EQ(same.exit_code, 0) << same.out;
-    EXPECT_TRUE(same.json()["equal"].get<bool>());
+    EXPECT_TRUE(same.json().at("equal").get<bool>());
     const Outcome changed = stasis({"diff", "warm", two, "--json"});
     EXPECT_EQ(changed.exit_code, 1) << changed.out;
-    EXPECT_GT(changed.json()["different_bytes"].get<std::uint64_t>(), 0U);
+    EXPECT_GT(changed.json().at("different_bytes").get<std::uint64_t>(), 0U);
   }
 }
 
@@ -183,36 +184,36 @@ TEST_P(Flow, InspectShowsWhatAPersonWantsToKnow) {
     EXPECT_THAT(text.out, HasSubstr(word));
   }
   const nlohmann::json json = ok(stasis({"inspect", "warm", "--json", "--registers"}));
-  EXPECT_EQ(json["labels"]["guest"], GetParam().guest);
-  EXPECT_EQ(json["memory_bytes"], 16U << 20U);
-  EXPECT_EQ(json["codec"], "lz4");
-  EXPECT_EQ(json["vcpus"], 1);
-  EXPECT_FALSE(json["vcpu_states"][0]["registers"].empty());
+  EXPECT_EQ(json.at("labels").at("guest"), GetParam().guest);
+  EXPECT_EQ(json.at("memory_bytes"), 16U << 20U);
+  EXPECT_EQ(json.at("codec"), "lz4");
+  EXPECT_EQ(json.at("vcpus"), 1);
+  EXPECT_FALSE(json.at("vcpu_states").at(0).at("registers").empty());
 }
 
 TEST_P(Flow, ASnapshotIsNeverReplacedWithoutForce) {
   const nlohmann::json first = save_warm("warm");
   const Outcome refused = guest({"run", GetParam().guest, "--memory", "16M", "--save", "warm"});
   EXPECT_EQ(refused.exit_code, 5);
-  EXPECT_EQ(refused.json()["error"]["code"], "already_exists");
-  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["id"], first["saved"]["id"]);
+  EXPECT_EQ(refused.json().at("error").at("code"), "already_exists");
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"})).at("id"), first.at("saved").at("id"));
   const nlohmann::json second = save_warm("warm", {"--force"});
-  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["id"], second["saved"]["id"]);
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"})).at("id"), second.at("saved").at("id"));
   EXPECT_EQ(list(directory_.path()), std::vector<std::string>{"warm"});
 }
 
 TEST_P(Flow, SeveralVcpusComeBack) {
   save_warm("warm", {"--vcpus", "4"});
   const nlohmann::json json = ok(guest({"restore", "warm", "--request", "again"}));
-  EXPECT_EQ(json["trials"][0]["requests"].size(), 1U);
-  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"}))["vcpus"], 4);
+  EXPECT_EQ(json.at("trials").at(0).at("requests").size(), 1U);
+  EXPECT_EQ(ok(stasis({"inspect", "warm", "--json"})).at("vcpus"), 4);
 }
 
 TEST_P(Flow, ATrackerReportsWhatTheRequestsDirtied) {
   const nlohmann::json json =
       ok(guest({"run", GetParam().guest, "--request", "one", "--tracker", "compare"}));
-  EXPECT_EQ(json["dirty"]["tracker"], "compare");
-  const auto bytes = json["dirty"]["bytes"].get<std::uint64_t>();
+  EXPECT_EQ(json.at("dirty").at("tracker"), "compare");
+  const auto bytes = json.at("dirty").at("bytes").get<std::uint64_t>();
   EXPECT_GT(bytes, 0U);
   EXPECT_LT(bytes, 1U << 20U);
 }
@@ -221,7 +222,7 @@ TEST(Toys, ExitCodesOfGuestsAreReported) {
   const Outcome outcome =
       run({"run", "toy:exit", "--backend", "mock", "--until", "exit", "--json"});
   EXPECT_EQ(outcome.exit_code, 1);
-  EXPECT_EQ(outcome.json()["exit_code"], 3);
+  EXPECT_EQ(outcome.json().at("exit_code"), 3);
 }
 
 TEST(Toys, AGuestThatExitsBeforeItIsReadyIsAFault) {
@@ -234,8 +235,8 @@ TEST(Toys, AGuestThatFailsSaysWhyInItsOwnWords) {
   EXPECT_EQ(run({"run", "toy:fault", "--backend", "mock"}).exit_code, 6);
   const Outcome panic = run({"run", "toy:panic", "--backend", "mock", "--json"});
   EXPECT_EQ(panic.exit_code, 6);
-  EXPECT_EQ(panic.json()["error"]["code"], "guest_fault");
-  EXPECT_THAT(panic.json()["error"]["message"].get<std::string>(),
+  EXPECT_EQ(panic.json().at("error").at("code"), "guest_fault");
+  EXPECT_THAT(panic.json().at("error").at("message").get<std::string>(),
               HasSubstr("a toy guest gives up on purpose"));
 }
 

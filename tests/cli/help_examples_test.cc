@@ -55,7 +55,7 @@ TEST(HelpExamples, AllRun) {
 TEST(HelpExamples, OfExperimentList) {
   const Outcome outcome = run({"experiment", "list", "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_FALSE(outcome.json()["experiments"].empty());
+  EXPECT_FALSE(outcome.json().at("experiments").empty());
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ TEST_F(Interrupt, CtrlCIsReportedAsJsonToo) {
   process.kill(SIGINT);
   const Outcome outcome = process.wait();
   EXPECT_EQ(outcome.exit_code, 130);
-  EXPECT_EQ(outcome.json()["error"]["code"], "interrupted");
+  EXPECT_EQ(outcome.json().at("error").at("code"), "interrupted");
 }
 
 // At every moment of a run, a save included: the directory holds nothing, or a whole snapshot.
@@ -84,7 +84,8 @@ TEST_F(Interrupt, KillAtAnyMomentOfASaveKeepsTheOldSnapshot) {
     const Outcome outcome = stasis(
         {"restore", "warm", "--backend", "mock", "--policy", "eager", "--request", "x", "--json"});
     ASSERT_EQ(outcome.exit_code, 0) << delay_ms << outcome.out;
-    EXPECT_EQ(outcome.json()["trials"][0]["requests"][0]["response"], "count=00000002");
+    EXPECT_EQ(outcome.json().at("trials").at(0).at("requests").at(0).at("response"),
+              "count=00000002");
   }
   EXPECT_GT(killed, 0);
   // What the dead left behind goes with the next save.

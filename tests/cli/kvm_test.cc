@@ -53,11 +53,11 @@ class Kvm : public ::testing::Test {
 TEST_F(Kvm, TheRestoredGuestProvesThatItIsTheOneThatWasSaved) {
   const nlohmann::json saved = ok({"run", "kvstore", "--memory", "64M", "--request", "@@prove",
                                    "--save", "warm", "--json", "--", "size=8"});
-  const std::string before = saved["requests"][0]["response"];
+  const std::string before = saved.at("requests").at(0).at("response");
   for (const std::string policy : {"lazy", "eager"}) {
     const nlohmann::json json =
         ok({"restore", "warm", "--policy", policy, "--request", "@@prove", "--json"});
-    const std::string after = json["trials"][0]["requests"][0]["response"];
+    const std::string after = json.at("trials").at(0).at("requests").at(0).at("response");
     EXPECT_EQ(field(after, "nonce"), field(before, "nonce"));
     EXPECT_EQ(field(after, "hash"), field(before, "hash"));
     EXPECT_EQ(field(before, "counter"), "counter=1");
@@ -69,35 +69,38 @@ TEST_F(Kvm, TheRestoredGuestProvesThatItIsTheOneThatWasSaved) {
 TEST_F(Kvm, TheFirstInstructionIsTimedByTheGuestItself) {
   ok({"run", "hello", "--memory", "16M", "--save", "warm", "--json"});
   const nlohmann::json json = ok({"restore", "warm", "--json"});
-  const auto& trial = json["trials"][0];
-  const auto first = trial["milestones_ns"]["first_instruction"];
+  const auto& trial = json.at("trials").at(0);
+  const auto first = trial.at("milestones_ns").at("first_instruction");
   ASSERT_TRUE(first.is_number()) << trial;
-  const auto error = trial["first_instruction_error_ns"].get<std::int64_t>();
+  const auto error = trial.at("first_instruction_error_ns").get<std::int64_t>();
   EXPECT_GE(error, 1);
   EXPECT_LT(error, 1'000'000);
   EXPECT_GE(first.get<std::int64_t>() + error,
-            trial["milestones_ns"]["vcpu_enter"].get<std::int64_t>());
+            trial.at("milestones_ns").at("vcpu_enter").get<std::int64_t>());
 }
 
 TEST_F(Kvm, DirtyLogAndUserfaultfdSaveTheSameDifference) {
   ok({"run", "kvstore", "--memory", "64M", "--save", "warm", "--json", "--", "size=8"});
   const nlohmann::json doctor = ok({"doctor", "--json"});
-  for (const auto& tracker : doctor["trackers"]) {
-    if (!tracker["available"].get<bool>()) {
+  for (const auto& tracker : doctor.at("trackers")) {
+    if (!tracker.at("available").get<bool>()) {
       continue;
     }
-    const std::string name = tracker["name"];
+    const std::string name = tracker.at("name");
     SCOPED_TRACE(name);
     const nlohmann::json saved =
         ok({"restore", "warm", "--policy", "eager", "--tracker", name, "--request",
             "put key:1 a new value", "--request", "@@prove", "--save", name, "--diff", "--json"});
-    EXPECT_LT(saved["saved"]["dirty_bytes"].get<std::uint64_t>(), 8U << 20U);
-    const std::string before = saved["trials"][0]["requests"][1]["response"];
+    // Far from all memory; the hypervisor's log may name pages that were only read.
+    EXPECT_LT(saved.at("saved").at("dirty_bytes").get<std::uint64_t>(),
+              name == "dirty-log" ? 32U << 20U : 8U << 20U);
+    const std::string before = saved.at("trials").at(0).at("requests").at(1).at("response");
     const nlohmann::json again =
         ok({"restore", name, "--request", "get key:1", "--request", "@@prove", "--json"});
-    EXPECT_THAT(again["trials"][0]["requests"][0]["response"].get<std::string>(),
+    EXPECT_THAT(again.at("trials").at(0).at("requests").at(0).at("response").get<std::string>(),
                 HasSubstr("a new value"));
-    EXPECT_EQ(field(again["trials"][0]["requests"][1]["response"], "hash"), field(before, "hash"));
+    EXPECT_EQ(field(again.at("trials").at(0).at("requests").at(1).at("response"), "hash"),
+              field(before, "hash"));
     EXPECT_EQ(stasis({"verify", name}).exit_code, 0);
   }
 }
@@ -116,13 +119,28 @@ TEST_F(Kvm, FilesThatAreNoGuestsAreRefusedWithTheReason) {
 }
 
 TEST_F(Kvm, GuestImagesThatLieAreRefused) {
-  // Offsets in an ELF64 header (gABI): e_machine 18, e_entry 24, e_phoff 32.
-  EXPECT_EQ(stasis({"run", damaged_guest(18, std::string("\xB7\0", 2))}).exit_code, 8);  // AArch64.
-  EXPECT_EQ(stasis({"run", damaged_guest(24, std::string(8, '\xFF'))}).exit_code, 3);
-  EXPECT_EQ(stasis({"run", damaged_guest(32, std::string(8, '\xFF'))}).exit_code, 3);
-  // The first program header at 64: p_paddr at +24, p_memsz at +40.
-  EXPECT_EQ(stasis({"run", damaged_guest(64 + 24, std::string(8, '\x7F'))}).exit_code, 3);
-  EXPECT_EQ(stasis({"run", damaged_guest(64 + 40, std::string(7, '\xFF'))}).exit_code, 3);
+  struct Lie {
+    std::size_t at;
+    std::string bytes;
+    int exit_code;
+  };
+  // Offsets in an ELF64 header (gABI): e_machine 18, e_entry 24, e_phoff 32; the first program
+  // header is at 64: p_vaddr +16, p_paddr +24, p_memsz +40.
+  const std::vector<Lie> lies = {
+      {18, std::string("\xB7\0", 2), 4},      // AArch64: no loader for it yet.
+      {18, std::string("\x03\0", 2), 8},      // i386.
+      {24, std::string(8, '\xFF'), 3},        // Entry point outside memory.
+      {32, std::string(8, '\xFF'), 3},        // Program headers outside the file.
+      {64 + 16, std::string(16, '\x7F'), 3},  // Segment outside memory.
+      {64 + 24, std::string(8, '\x7F'), 8},   // Not at its physical address.
+      {64 + 40, std::string(7, '\xFF'), 3},   // Larger than memory.
+  };
+  for (const Lie& lie : lies) {
+    const Outcome outcome = stasis({"run", damaged_guest(lie.at, lie.bytes)});
+    EXPECT_EQ(outcome.exit_code, lie.exit_code) << lie.at << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("stasis: error: ")) << lie.at;
+    EXPECT_THAT(outcome.err, HasSubstr("guest")) << lie.at;
+  }
 }
 
 TEST(NoKvm, AMissingDeviceIsNamedWithItsCure) {

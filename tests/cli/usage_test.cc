@@ -101,8 +101,8 @@ TEST(Usage, ErrorsAreOneJsonObjectWhenAskedFor) {
     const Outcome outcome = run(arguments);
     EXPECT_NE(outcome.exit_code, 0);
     const nlohmann::json json = outcome.json();
-    EXPECT_FALSE(json["error"]["code"].get<std::string>().empty());
-    EXPECT_FALSE(json["error"]["message"].get<std::string>().empty());
+    EXPECT_FALSE(json.at("error").at("code").get<std::string>().empty());
+    EXPECT_FALSE(json.at("error").at("message").get<std::string>().empty());
     EXPECT_EQ(outcome.err, "");
   }
 }
@@ -140,13 +140,13 @@ TEST(Output, ToAClosedPipeEndsQuietly) {
 
 TEST(Doctor, ListsBackendsTrackersAndPoliciesWithReasons) {
   const nlohmann::json json = run({"doctor", "--json"}).json();
-  ASSERT_GE(json["backends"].size(), 3U);
+  ASSERT_GE(json.at("backends").size(), 3U);
   for (const char* list : {"backends", "trackers", "policies"}) {
     ASSERT_FALSE(json[list].empty()) << list;
     for (const auto& item : json[list]) {
-      EXPECT_FALSE(item["name"].get<std::string>().empty());
-      if (!item["available"].get<bool>()) {
-        EXPECT_FALSE(item["reason"].get<std::string>().empty()) << item;
+      EXPECT_FALSE(item.at("name").get<std::string>().empty());
+      if (!item.at("available").get<bool>()) {
+        EXPECT_FALSE(item.at("reason").get<std::string>().empty()) << item;
       }
     }
   }
@@ -156,7 +156,7 @@ TEST(Doctor, NeverOffersTheMockByItself) {
   const nlohmann::json json =
       run({"doctor", "--json"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}})
           .json();
-  EXPECT_FALSE(json["usable"].get<bool>());
+  EXPECT_FALSE(json.at("usable").get<bool>());
   EXPECT_NE(
       run({"run", "toy:counter"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}})
           .exit_code,
@@ -173,8 +173,8 @@ TEST(Doctor, WithoutAUsableBackendExitsWith4AndSaysHowToMendIt) {
 
 TEST(Doctor, ShowsWhatTheMockCanDoWhenAsked) {
   const Outcome outcome = run({"doctor", "--backend", "mock", "--json"});
-  EXPECT_EQ(outcome.json()["capabilities"]["backend"], "mock");
-  EXPECT_TRUE(outcome.json()["capabilities"]["write_protection"].get<bool>());
+  EXPECT_EQ(outcome.json().at("capabilities").at("backend"), "mock");
+  EXPECT_TRUE(outcome.json().at("capabilities").at("write_protection").get<bool>());
 }
 
 }  // namespace

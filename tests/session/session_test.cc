@@ -66,7 +66,9 @@ class MockSession : public ::testing::TestWithParam<std::uint64_t> {
   static void expect_count(Session& session, int count) {
     const auto response = session.request(bytes_of("next"), kWait);
     ASSERT_OK(response);
-    EXPECT_EQ(text_of(*response), "count=0000000" + std::to_string(count));
+    std::string digits = std::to_string(count);
+    digits.insert(0, 8 - digits.size(), '0');
+    EXPECT_EQ(text_of(*response), "count=" + digits);
   }
 
   std::string directory_;
