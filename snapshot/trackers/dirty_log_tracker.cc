@@ -5,12 +5,12 @@
 namespace stasis::snapshot::internal {
 namespace {
 
-// Hypervisors log whole pages at the moment they allow a write, so the log is exact, but what the
-// host writes never passes through them.
+// Hypervisors log whole pages at the moment they allow a write. Whether that is also the moment of a
+// write they say themselves; what the host writes never passes through them.
 class DirtyLogTracker final : public DirtyTracker {
  public:
   DirtyLogTracker(DirtyLog& log, const GuestMemory& memory)
-      : log_(log), traits_{"dirty-log", false, true, memory.page_size_bytes()} {}
+      : log_(log), traits_{"dirty-log", false, log.is_exact(), memory.page_size_bytes()} {}
   ~DirtyLogTracker() override { (void)disarm(); }
   DirtyLogTracker(const DirtyLogTracker&) = delete;
   DirtyLogTracker& operator=(const DirtyLogTracker&) = delete;
