@@ -126,7 +126,7 @@ TEST_F(Kvm, GuestImagesThatLieAreRefused) {
   };
   // Offsets in an ELF64 header (gABI): e_machine 18, e_entry 24, e_phoff 32; the first program
   // header is at 64: p_vaddr +16, p_paddr +24, p_memsz +40.
-  const std::vector<Lie> lies = {
+  std::vector<Lie> lies = {
       {18, std::string("\xB7\0", 2), 4},      // AArch64: no loader for it yet.
       {18, std::string("\x03\0", 2), 8},      // i386.
       {24, std::string(8, '\xFF'), 3},        // Entry point outside memory.
@@ -135,6 +135,9 @@ TEST_F(Kvm, GuestImagesThatLieAreRefused) {
       {64 + 24, std::string(8, '\x7F'), 8},   // Not at its physical address.
       {64 + 40, std::string(7, '\xFF'), 3},   // Larger than memory.
   };
+  // The second segment (its header is at 120) where the first one lies, at 4 MiB.
+  const std::string four_mib("\0\0\x40\0\0\0\0\0", 8);
+  lies.push_back({64 + 56 + 16, four_mib + four_mib, 3});
   for (const Lie& lie : lies) {
     const Outcome outcome = stasis({"run", damaged_guest(lie.at, lie.bytes)});
     EXPECT_EQ(outcome.exit_code, lie.exit_code) << lie.at << outcome.err;
