@@ -5,8 +5,8 @@
 namespace stasis::snapshot::internal {
 namespace {
 
-// Hypervisors log whole pages at the moment they allow a write. Whether that is also the moment of a
-// write they say themselves; what the host writes never passes through them.
+// Hypervisors log whole pages at the moment they allow a write. Whether that is also the moment of
+// a write they say themselves; what the host writes never passes through them.
 class DirtyLogTracker final : public DirtyTracker {
  public:
   DirtyLogTracker(DirtyLog& log, const GuestMemory& memory)
