@@ -64,7 +64,7 @@ struct SaveOptions {
   snapshot::Layout layout = snapshot::Layout::kMappable;
   snapshot::Codec codec = snapshot::Codec::kNone;
   std::uint32_t chunk_bytes = 64U << 10U;
-  std::uint32_t threads = 1;
+  std::uint32_t threads = 2;
   bool replace_existing = false;  // Otherwise kAlreadyExists.
   bool sync = true;               // false: visible atomically, but not durable; for experiments.
   std::vector<snapshot::Label> labels = {};

@@ -125,11 +125,12 @@ class RunFinder {
   std::vector<std::optional<std::size_t>> run_of_;
 };
 
-// Marks the runs that are worth a mapping, the largest first, at most `limit` of them.
+// Marks the runs that are worth a mapping, the largest first, at most mappings_max of them.
 void choose_mapped(std::vector<Run>& runs, const PolicyOptions& options) {
   std::vector<Run*> candidates;
+  const bool few = runs.size() <= options.map_all_max;
   for (Run& run : runs) {
-    if (run.range.size >= options.map_bytes_min) {
+    if (few || run.range.size >= options.map_bytes_min) {
       candidates.push_back(&run);
     }
   }

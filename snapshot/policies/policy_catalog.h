@@ -30,8 +30,11 @@ struct PolicyOptions {
   // vm.max_map_count of 65530, because every mapping costs more than a microsecond and makes each
   // fault look longer.
   std::uint32_t mappings_max = 512;
-  // Extents below this are filled: copying a few pages is cheaper than mapping them.
+  // Extents below this are filled: copying a few pages is cheaper than mapping them...
   std::uint64_t map_bytes_min = std::uint64_t{16} << 10U;
+  // ...but a snapshot that takes no more mappings than this is mapped whole: the first byte that is
+  // filled into a fresh huge page makes the host clear 2 MiB, which costs more than ten mappings.
+  std::uint32_t map_all_max = 32;
   // Runs of zero pages up to this size do not end a mapping of a file that holds them as a hole.
   std::uint64_t bridge_bytes_max = std::uint64_t{1} << 20U;
 };

@@ -155,6 +155,19 @@ TEST(LazyPolicy, KeepsTheNumberOfMappingsBoundedAndSaysSo) {
   EXPECT_THAT(plan.notes, ::testing::Contains(HasSubstr("4901 of 5001")));
 }
 
+TEST(LazyPolicy, MapsSinglePagesWhileFewMappingsSuffice) {
+  PlanInput input = input_of(10000, 1);
+  for (std::uint64_t at = 0; at < 10000; at += 2000) {
+    input.extents.push_back(raw(pages(at, 1)));
+    input.extents.push_back(zero(pages(at + 1, 1999)));
+  }
+  PolicyOptions options;
+  options.map_all_max = 5;
+  EXPECT_EQ(summarize(must_plan("lazy", input, options)), (PlanSummary{5, 5 * kPage, 0}));
+  options.map_all_max = 4;
+  EXPECT_EQ(summarize(must_plan("lazy", input, options)), (PlanSummary{0, 0, 5 * kPage}));
+}
+
 TEST(LazyPolicy, MapsNothingAcrossTheBorderOfTwoRegions) {
   PlanInput input = input_of(100, 1);
   input.regions.push_back({pages(100, 100), BackingKind::kAnonymous, HugePages::kNever});
@@ -238,6 +251,7 @@ TEST(EveryPolicy, ShowsTheRightBytesOfRandomChains) {
     PolicyOptions options;
     options.map_bytes_min = kPage * (1 + random() % 6);
     options.mappings_max = static_cast<std::uint32_t>(random() % 12);
+    options.map_all_max = static_cast<std::uint32_t>(random() % 12);
     options.bridge_bytes_max = kPage * (random() % 8);
     for (const char* policy : {"eager", "lazy"}) {
       const RestorePlan plan = must_plan(policy, chain.input, options);

@@ -199,6 +199,7 @@ class DamagedSnapshotTest : public ::testing::Test {
   std::string save(const Format& format, const std::string& name = "snap") {
     ToyConfig config;
     config.vcpus = 2;
+    toy_.machine.reset();  // Before the backend that its VM belongs to.
     toy_ = make_toy_machine(config);
     EXPECT_TRUE(toy_.machine->step(3000));
     const std::string path = directory_.path(name);
