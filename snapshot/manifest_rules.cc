@@ -119,45 +119,58 @@ std::string describe_extent(std::size_t index, const Extent& extent, const std::
          std::string(name_of(extent.kind)) + ") " + what;
 }
 
-Violation in_extents(const Manifest& m) {
-  std::size_t index = 0;
-  std::uint64_t chunks = 0;
-  std::uint64_t image = 0;  // Of the region in a mappable payload.
-  for (const ManifestRegion& region : m.regions) {
-    Gpa at = region.range.begin;
-    image = align_up(image, kRegionAlignmentBytes);
-    for (; at < region.range.end(); ++index) {
-      if (index == m.extents.size()) {
-        return "extents end at " + hex(at.value) + " inside region " + describe(region.range);
-      }
-      const Extent& extent = m.extents[index];
-      if (extent.range.begin != at ||
-          extent.range.size > region.range.end().value - extent.range.begin.value) {
-        return describe_extent(index, extent, "leaves a gap, overlaps or crosses its region's end");
-      }
-      if (auto bad = in_extent(m, extent, chunks)) {
-        return describe_extent(index, extent, *bad);
-      }
-      if (is_stored(extent.kind)) {
-        chunks += chunk_count_of(extent.range, m.chunk_bytes);
-        if (m.layout == Layout::kMappable &&
-            extent.file_offset != image + (at.value - region.range.begin.value)) {
-          return describe_extent(index, extent, "is not at its place in the mappable payload");
-        }
-      }
-      at = extent.range.end();
+// How far the walk over all extents is. Value.
+struct ExtentWalk {
+  std::size_t index = 0;     // Of the next extent.
+  std::uint64_t chunks = 0;  // Of the extents before it.
+  std::uint64_t image = 0;   // Where the current region begins in a mappable payload.
+};
+
+// The extents from walk.index on, which must cover exactly `region`.
+Violation in_region(const Manifest& m, const ManifestRegion& region, ExtentWalk& walk) {
+  Gpa at = region.range.begin;
+  for (; at < region.range.end(); ++walk.index) {
+    if (walk.index == m.extents.size()) {
+      return "extents end at " + hex(at.value) + " inside region " + describe(region.range);
     }
-    image += region.range.size;
+    const Extent& extent = m.extents[walk.index];
+    if (extent.range.begin != at ||
+        extent.range.size > region.range.end().value - extent.range.begin.value) {
+      return describe_extent(walk.index, extent,
+                             "leaves a gap, overlaps or crosses its region's end");
+    }
+    if (auto bad = in_extent(m, extent, walk.chunks)) {
+      return describe_extent(walk.index, extent, *bad);
+    }
+    const std::uint64_t place = walk.image + (at.value - region.range.begin.value);
+    if (is_stored(extent.kind) && m.layout == Layout::kMappable && extent.file_offset != place) {
+      return describe_extent(walk.index, extent, "is not at its place in the mappable payload");
+    }
+    walk.chunks += is_stored(extent.kind) ? chunk_count_of(extent.range, m.chunk_bytes) : 0;
+    at = extent.range.end();
   }
-  if (index != m.extents.size()) {
-    return std::to_string(m.extents.size() - index) + " extents lie outside every region";
+  return std::nullopt;
+}
+
+Violation in_extents(const Manifest& m) {
+  ExtentWalk walk;
+  for (const ManifestRegion& region : m.regions) {
+    walk.image = align_up(walk.image, kRegionAlignmentBytes);
+    if (auto bad = in_region(m, region, walk)) {
+      return bad;
+    }
+    walk.image += region.range.size;
   }
-  if (chunks != m.chunk_count) {
-    return "chunk count " + std::to_string(m.chunk_count) + " instead of " + std::to_string(chunks);
+  if (walk.index != m.extents.size()) {
+    return std::to_string(m.extents.size() - walk.index) + " extents lie outside every region";
   }
-  if (m.layout == Layout::kMappable && m.payload_bytes != image) {
+  if (walk.chunks != m.chunk_count) {
+    return "chunk count " + std::to_string(m.chunk_count) + " instead of " +
+           std::to_string(walk.chunks);
+  }
+  if (m.layout == Layout::kMappable && m.payload_bytes != walk.image) {
     return "payload of " + std::to_string(m.payload_bytes) + " bytes instead of " +
-           std::to_string(image);
+           std::to_string(walk.image);
   }
   return std::nullopt;
 }
@@ -187,6 +200,7 @@ Violation in_machine(const Manifest& m) {
 template <typename List, typename Key>
 bool has_duplicate(const List& list, Key key) {
   std::vector<std::string_view> keys;
+  keys.reserve(list.size());
   for (const auto& element : list) {
     keys.push_back(key(element));
   }
@@ -211,7 +225,7 @@ Violation in_devices(const Manifest& m) {
     }
   }
   if (has_duplicate(m.machine.devices,
-                    [](const DeviceState& d) { return std::string_view(d.name); })) {
+                    [](const DeviceState& d) { return std::string_view{d.name}; })) {
     return "two devices have one name";
   }
   return std::nullopt;
@@ -252,7 +266,7 @@ Violation in_texts(const Manifest& m) {
       return bad;
     }
   }
-  if (has_duplicate(m.labels, [](const Label& label) { return std::string_view(label.key); })) {
+  if (has_duplicate(m.labels, [](const Label& label) { return std::string_view{label.key}; })) {
     return "two labels have one key";
   }
   return std::nullopt;

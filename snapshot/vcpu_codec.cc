@@ -18,10 +18,10 @@ static_assert(static_cast<int>(schema::X86::MpState::SIPI_RECEIVED) ==
 static_assert(static_cast<int>(schema::Arm64::Power::SUSPENDED) ==
               static_cast<int>(Arm64PowerState::kSuspended));
 // Fields that are encoded one by one below: whoever adds one must add it there too.
-static_assert(sizeof(X86GeneralRegisters) == 18 * 8 && sizeof(X86DebugRegisters) == 6 * 8);
+static_assert(sizeof(X86GeneralRegisters) == 144 && sizeof(X86DebugRegisters) == 48);
 static_assert(sizeof(X86Segment) == 24 && sizeof(X86PendingEvents) == 48);
-static_assert(sizeof(X86SystemRegisters) == (8 * 24) + (2 * 16) + (7 * 8) + 32);
-static_assert(sizeof(ToyVcpuState) == 19 * 8);
+static_assert(sizeof(X86SystemRegisters) == 312);
+static_assert(sizeof(ToyVcpuState) == 152);
 
 Error corrupt(std::string message) {
   return Error{Errc::kCorruption, 0, std::move(message)};

@@ -43,7 +43,7 @@ class SnapshotCheck {
   Result<void> check(std::size_t thread, const Piece& piece) {
     Workspace& workspace = workspaces_[thread];
     workspace.bytes.resize(piece.range.size);
-    const Result<void> all = read(piece, piece.range, workspace);
+    Result<void> all = read(piece, piece.range, workspace);
     if (all) {
       return {};
     }

@@ -17,6 +17,7 @@ constexpr std::array<Policy, 2> kPolicies{{{"eager", plan_eager}, {"lazy", plan_
 std::vector<Availability> list_policies(const Capabilities&) {
   // Both need nothing of a backend but that it runs guests in ordinary host memory.
   std::vector<Availability> policies;
+  policies.reserve(kPolicies.size());
   for (const Policy& policy : kPolicies) {
     policies.push_back({std::string(policy.name), true, "", ""});
   }

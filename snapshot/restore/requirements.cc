@@ -48,8 +48,9 @@ Result<void> check_devices(const Manifest& manifest, const DeviceBus& bus) {
     const std::string have = i < devices.size() ? std::string(devices[i]->name()) : "none";
     const std::string want = i < saved.size() ? saved[i].name : "none";
     if (have != want) {
-      return mismatch("device " + std::to_string(i) + " is '" + want +
-                      "' in the snapshot but the machine has '" + have + "'");
+      std::string what = "device " + std::to_string(i) + " is '";
+      what.append(want).append("' in the snapshot but the machine has '").append(have).append("'");
+      return mismatch(what);
     }
   }
   return {};
