@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/clock.h"
+#include "experiments/harness/free_memory.h"
 #include "experiments/harness/noise.h"
 #include "experiments/harness/progress_line.h"
 #include "experiments/harness/run_directory.h"
@@ -97,12 +98,16 @@ Row make_row(const Plan& plan, const PlannedCell& planned, const TrialSlot& slot
 void measure(const PlannedCell& planned, const DriverOptions& options, NoiseMonitor& noise,
              Row& row) {
   auto cache = set_cache(planned, options);
+  auto backed_ns = back_free_memory_ns(planned.fresh_bytes);
   if (!cache) {
     row.error = cache.error().to_string();
+  } else if (!backed_ns) {
+    row.error = backed_ns.error().to_string();
   } else {
     row.cache = *cache;
     TrialReply reply = run_in_process(planned.trial, options);
     row.metrics = std::move(reply.metrics);
+    row.metrics["backing_ns"] = static_cast<double>(*backed_ns);
     row.proof = std::move(reply.proof);
     row.error = std::move(reply.error);
   }

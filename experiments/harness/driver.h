@@ -1,9 +1,10 @@
-// Runs the trials of a plan: sets and verifies the page cache, starts a fresh process a trial,
-// judges the noise, writes the row.
+// Runs the trials of a plan: sets and verifies the page cache, backs free memory, starts a fresh
+// process a trial, judges the noise, writes the row.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct PlannedCell {
   // trial: a snapshot and its parents.
   std::vector<std::string> cached_directories = {};
   std::optional<CacheState> cache = {};
+  // How much memory, page cache of what it writes included, a trial takes at the most: backed
+  // before it (harness/free_memory.h).
+  std::uint64_t fresh_bytes = std::uint64_t{64} << 20U;
 };
 
 // A step that makes what trials need, once before them: a snapshot. Value.

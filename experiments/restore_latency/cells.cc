@@ -12,6 +12,8 @@ constexpr std::uint64_t kPagesPerMib = 256;
 // Of a guest's memory, what its own program, stacks and mailbox need and the pages that pagetoucher
 // numbers therefore do not cover, with room to spare.
 constexpr std::uint64_t kReservedMib = 8;
+// What a trial's process needs beside guest memory.
+constexpr std::uint64_t kProcessMib = 64;
 
 std::string bytes_of(std::uint64_t mib) {
   return std::to_string(mib << 20U);
@@ -85,14 +87,17 @@ class Builder {
                                         .trial = std::move(request)});
   }
 
-  PlannedCell& add(std::string id, Factors factors, std::string headline, TrialRequest trial) {
+  // A trial may take `fresh_mib` MiB of memory, and room for itself.
+  PlannedCell& add(std::uint64_t fresh_mib, std::string id, Factors factors, std::string headline,
+                   TrialRequest trial) {
     trial.parameters.emplace("backend", workload_.backend);
     experiment_.cells.push_back({.cell = {.id = std::move(id),
                                           .factors = std::move(factors),
                                           .headline = std::move(headline),
                                           .floor_cell = {},
                                           .floor_metric = {}},
-                                 .trial = std::move(trial)});
+                                 .trial = std::move(trial),
+                                 .fresh_bytes = (fresh_mib + kProcessMib) << 20U});
     return experiment_.cells.back();
   }
 
@@ -116,7 +121,7 @@ class Builder {
                           {"verify", on_off(wanted.verify)},
                           {"request", touch(wanted.mib, wanted.percent)}};
     PlannedCell& planned =
-        add(wanted.id,
+        add(wanted.policy == "eager" ? wanted.mib : wanted.mib * wanted.percent / 100, wanted.id,
             {{"kind", "restore"},
              {"policy", wanted.policy},
              {"snapshot", wanted.snapshot},
@@ -159,7 +164,7 @@ std::string full_name(std::uint64_t mib) {
 
 void add_bare_kvm(Builder& builder, std::uint64_t mib) {
   TrialRequest request{.kind = "floor_kvm", .parameters = {{"memory_bytes", bytes_of(mib)}}};
-  builder.add(bare_kvm_id(mib), {{"kind", "floor"}, {"memory", size_name(mib)}},
+  builder.add(0, bare_kvm_id(mib), {{"kind", "floor"}, {"memory", size_name(mib)}},
               "first_instruction_ns", std::move(request));
 }
 
@@ -171,15 +176,19 @@ void add_floors(Builder& builder) {
     }
   }
   const std::string payload = "@/" + full_name(sizes.small_mib) + "/memory";
-  PlannedCell& pread = builder.add(
-      pread_floor_id(sizes), {{"kind", "floor"}, {"memory", size_name(sizes.small_mib)}},
-      "pread_ns", {.kind = "floor_pread", .parameters = {{"path", payload}}});
+  PlannedCell& pread =
+      builder.add(sizes.small_mib, pread_floor_id(sizes),
+                  {{"kind", "floor"}, {"memory", size_name(sizes.small_mib)}}, "pread_ns",
+                  {.kind = "floor_pread", .parameters = {{"path", payload}}});
   pread.cached_directories = {full_name(sizes.small_mib)};
   pread.cache = CacheState::kWarm;
-  builder.add(lz4_floor_id(sizes), {{"kind", "floor"}, {"memory", size_name(sizes.small_mib)}},
-              "decompress_ns", {.kind = "floor_lz4", .parameters = {{"path", payload}}});
-  builder.add(save_floor_id(sizes), {{"kind", "floor"}, {"memory", size_name(sizes.middle_mib)}},
-              "slower_ns",
+  // The data, its compressed form, and the data again.
+  builder.add(3 * sizes.small_mib, lz4_floor_id(sizes),
+              {{"kind", "floor"}, {"memory", size_name(sizes.small_mib)}}, "decompress_ns",
+              {.kind = "floor_lz4", .parameters = {{"path", payload}}});
+  // Memory and the file; the same for every full save, and for the small guest's differential ones.
+  builder.add(2 * sizes.middle_mib, save_floor_id(sizes),
+              {{"kind", "floor"}, {"memory", size_name(sizes.middle_mib)}}, "slower_ns",
               {.kind = "floor_save",
                .parameters = {{"path", "@/" + full_name(sizes.middle_mib) + "/memory"},
                               {"scratch", "@/floor-file"}}});
@@ -277,7 +286,7 @@ PlannedCell& add_save_full(Builder& builder, std::string id, const std::string& 
                         {"out", "@/saved"},
                         {"threads", std::to_string(threads)},
                         {"sync", on_off(sync)}};
-  return builder.add(std::move(id),
+  return builder.add(2 * builder.workload().sizes.middle_mib, std::move(id),
                      {{"kind", "save"},
                       {"save", "full"},
                       {"snapshot", snapshot},
@@ -294,7 +303,7 @@ void add_save_diff(Builder& builder, std::uint32_t percent, Spread spread) {
                         {"request", builder.dirty(sizes.small_mib, percent, spread)},
                         {"out", "@/saved"},
                         {"sync", "off"}};
-  builder.add(save_diff_id(sizes, percent, spread),
+  builder.add(2 * sizes.small_mib, save_diff_id(sizes, percent, spread),
               {{"kind", "save"},
                {"save", "diff"},
                {"memory", size_name(sizes.small_mib)},
@@ -369,7 +378,8 @@ Experiment floor_experiment(const Workload& workload) {
   for (const char* metric :
        {"first_touch_anonymous_4k", "first_touch_anonymous_huge", "first_touch_memfd_shared",
         "memcpy", "memcpy_to_fresh", "zero_scan", "xxh3", "lz4_compress", "lz4_decompress"}) {
-    builder.add(fmt::format("floor/{}/{}", metric, size_name(workload.sizes.small_mib)),
+    builder.add(3 * workload.sizes.small_mib,
+                fmt::format("floor/{}/{}", metric, size_name(workload.sizes.small_mib)),
                 {{"kind", "floor"}, {"memory", size_name(workload.sizes.small_mib)}},
                 std::string(metric) + "_ns",
                 {.kind = "floor_memory", .parameters = {{"bytes", bytes}, {"only", metric}}});
