@@ -14,6 +14,10 @@ namespace stasis::snapshot {
 // pass for a right one.
 std::uint64_t chunk_checksum(std::span<const std::byte> raw, Gpa gpa);
 
+// Copies `raw` to `out`, which does not overlap it, and returns chunk_checksum(raw, gpa), for
+// little more than the copy alone.
+std::uint64_t copy_with_checksum(std::span<const std::byte> raw, Gpa gpa, std::byte* out);
+
 // XXH3-128, seed 0: low half, high half.
 std::array<std::uint64_t, 2> wide_checksum(std::span<const std::byte> bytes);
 

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <deque>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "core/mutex.h"
@@ -14,6 +13,7 @@
 #include "snapshot/checksum.h"
 #include "snapshot/page_codec.h"
 #include "snapshot/restore/payload_window.h"
+#include "snapshot/worker_threads.h"
 
 namespace stasis::snapshot::internal {
 namespace {
@@ -186,6 +186,9 @@ class Worker {
     const auto mapped = window_.bytes(chunk.file_offset, chunk.stored_bytes);
     const std::uint64_t skipped = part.wanted.begin.value - part.whole.begin.value;
     if (!mapped.empty()) {
+      if (whole && verify_ == Verify::kOn) {
+        return compare(part, copy_with_checksum(mapped, part.whole.begin, out.data()));
+      }
       STASIS_TRY(check(part, mapped));
       std::memcpy(out.data(), mapped.data() + skipped, out.size());
       return {};
@@ -224,7 +227,12 @@ class Worker {
   }
 
   Result<void> check(const ChunkPart& part, std::span<const std::byte> raw) const {
-    if (verify_ == Verify::kOn && chunk_checksum(raw, part.whole.begin) != part.chunk.checksum) {
+    return verify_ == Verify::kOff ? Result<void>{}
+                                   : compare(part, chunk_checksum(raw, part.whole.begin));
+  }
+
+  static Result<void> compare(const ChunkPart& part, std::uint64_t checksum) {
+    if (checksum != part.chunk.checksum) {
       return Error{Errc::kCorruption, 0,
                    "the checksum of the chunk at file offset " +
                        std::to_string(part.chunk.file_offset) +
@@ -309,14 +317,10 @@ Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource>
     workers.emplace_back(plan.verify, sources, memory);
   }
   Progress progress(schedule);
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; i < threads; ++i) {
-    others.emplace_back([&progress, &worker = workers[i]] { progress.work(worker); });
-  }
-  progress.work(workers[0]);
-  for (std::thread& other : others) {
-    other.join();
-  }
+  std::atomic<std::size_t> next_worker = 0;  // Relaxed: it only hands out numbers.
+  run_on_threads(static_cast<std::uint32_t>(threads), [&] {
+    progress.work(workers[next_worker.fetch_add(1, std::memory_order_relaxed)]);
+  });
   return progress.outcome();
 }
 

@@ -239,6 +239,19 @@ TEST(Checksum, DependsOnEveryByteAndOnThePlace) {
   }
 }
 
+TEST(Checksum, IsTheSameWhileCopying) {
+  std::mt19937_64 random(11);
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{4096}, (std::size_t{16} << 10U) - 1, std::size_t{16} << 10U,
+        (std::size_t{64} << 10U) + 4096, (std::size_t{256} << 10U) - 8, std::size_t{2} << 20U}) {
+    std::vector<std::byte> bytes(size);
+    std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<std::byte>(random()); });
+    std::vector<std::byte> copy(size);
+    EXPECT_EQ(copy_with_checksum(bytes, Gpa{size}, copy.data()), chunk_checksum(bytes, Gpa{size}));
+    EXPECT_EQ(copy, bytes);
+  }
+}
+
 // Values computed by the reference implementation of XXH3 0.8: files depend on them.
 TEST(Checksum, IsXxh3) {
   std::array<std::byte, 4> bytes = {std::byte{'s'}, std::byte{'t'}, std::byte{'a'}, std::byte{'s'}};
