@@ -84,7 +84,7 @@ class Vm {
   // give permission back while other vCPUs run; taking it away needs every vCPU out of the guest.
   virtual Result<void> protect(std::span<const GpaRange> ranges, Access access) = 0;
 
-  // Index 0 .. Capabilities::vcpus_max - 1, each once.
+  // Index 0 .. VmConfig::vcpus - 1, each once; all before the first of them runs.
   virtual Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) = 0;
 
   // nullptr without Capabilities::dirty_page_tracking. Owned by the Vm.
@@ -93,7 +93,7 @@ class Vm {
 
 // What the backend may assume about the VM. Value.
 struct VmConfig {
-  std::uint32_t vcpus = 1;
+  std::uint32_t vcpus = 1;  // At most so many will be created.
 };
 
 // A way to run VMs on this host. Immutable after creation, shareable between threads.
@@ -104,6 +104,9 @@ class HypervisorBackend {
   [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
   // kInvalidArgument naming both limits when config.vcpus is 0 or above the design's or the host's.
   virtual Result<std::unique_ptr<Vm>> create_vm(const VmConfig& config) = 0;
+  // Asks the host what the first create_vcpu() will need, if it has not been asked. Any thread,
+  // also while another creates a VM; failures show when the vCPU is created.
+  virtual void warm_up() {}
 };
 
 }  // namespace stasis

@@ -73,7 +73,7 @@ class MachineImpl final : public Machine, private DeviceHost {
   MachineImpl& operator=(const MachineImpl&) = delete;
 
   // Once, first; on an error the Machine can only be destroyed.
-  Result<void> start(HypervisorBackend& backend);
+  Result<void> start(MachineShell& shell);
 
   [[nodiscard]] GuestMemory& memory() override { return *memory_; }
   [[nodiscard]] Vm& vm() override { return *vm_; }
@@ -97,8 +97,10 @@ class MachineImpl final : public Machine, private DeviceHost {
  private:
   void wake(std::uint32_t vcpu) override;
 
-  Result<void> start_threads();
-  Result<void> make_vm(HypervisorBackend& backend);
+  [[nodiscard]] VcpuThread::StartOptions start_options(std::uint32_t index) const;
+  Result<void> start_threads(MachineShell& shell);
+  Result<void> map_memory();
+  Result<void> load_own_state();
   [[nodiscard]] Result<void> check_alive() const;
   void post_halted();
   void take_standings(const MachineState& state);
@@ -150,44 +152,61 @@ MachineImpl::~MachineImpl() {
   threads_.clear();
 }
 
-Result<void> MachineImpl::start_threads() {
-  for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
-    VcpuThread::StartOptions options;
-    if (!config_.host_cpus.empty()) {
-      options.host_cpu = config_.host_cpus[i % config_.host_cpus.size()];
+VcpuThread::StartOptions MachineImpl::start_options(std::uint32_t index) const {
+  VcpuThread::StartOptions options;
+  if (!config_.host_cpus.empty()) {
+    options.host_cpu = config_.host_cpus[index % config_.host_cpus.size()];
+  }
+  options.initial_state = config_.initial_state ? &config_.initial_state->vcpus[index] : nullptr;
+  options.start = config_.start;
+  return options;
+}
+
+Result<void> MachineImpl::start_threads(MachineShell& shell) {
+  STASIS_ASSIGN(vm_, shell.take_vm());
+  for (std::uint32_t i = 1; i < config_.vcpus; ++i) {
+    STASIS_TRY(threads_[i]->start(startup_, start_options(i)));
+  }
+  threads_[0]->adopt(shell.continue_with([this](Result<std::unique_ptr<Vcpu>> first) {
+    // Here and not on the owner's thread: registering memory takes the kernel several times as long
+    // while another thread creates a vCPU.
+    Result<void> mapped = map_memory();
+    const bool usable = mapped.has_value();
+    startup_.publish_vm(usable ? vm_.get() : nullptr);
+    if (usable) {
+      threads_[0]->run_on_this_thread(startup_, start_options(0), std::move(first));
+    } else {
+      first = std::move(mapped).error();  // The vCPU ends on its own thread.
+      startup_.arrive(std::move(first).error());
     }
-    options.initial_state = config_.initial_state ? &config_.initial_state->vcpus[i] : nullptr;
-    options.start = config_.start;
-    STASIS_TRY(threads_[i]->start(startup_, options));
-  }
+  }));
   return {};
 }
 
-Result<void> MachineImpl::make_vm(HypervisorBackend& backend) {
-  // First, so that the threads start while the hypervisor works.
-  STASIS_TRY(start_threads());
-  STASIS_ASSIGN(vm_, backend.create_vm(VmConfig{config_.vcpus}));
+Result<void> MachineImpl::map_memory() {
+  STASIS_TRY(vm_->map(*memory_, Access::kReadWriteExecute));
   if (config_.milestones != nullptr) {
-    config_.milestones->record(Milestone::kVmCreated);
-  }
-  return {};
-}
-
-Result<void> MachineImpl::start(HypervisorBackend& backend) {
-  Result<void> made = make_vm(backend);
-  startup_.publish_vm(vm_.get());
-  STASIS_TRY(std::move(made));
-
-  // While the vCPU threads create and load their vCPUs.
-  Result<void> ready = vm_->map(*memory_, Access::kReadWriteExecute);
-  if (ready && config_.milestones != nullptr) {
     config_.milestones->record(Milestone::kMapped);
   }
-  if (ready && config_.initial_state) {
-    ready = load_devices(*config_.initial_state, devices_);
-    startup_.state_loaded();
+  return {};
+}
+
+// The devices' part of the initial state, while the vCPU threads load theirs.
+Result<void> MachineImpl::load_own_state() {
+  if (!config_.initial_state) {
+    return {};
   }
-  startup_.arrive(std::move(ready));
+  STASIS_TRY(load_devices(*config_.initial_state, devices_));
+  startup_.state_loaded();
+  return {};
+}
+
+Result<void> MachineImpl::start(MachineShell& shell) {
+  if (Result<void> started = start_threads(shell); !started) {
+    startup_.publish_vm(nullptr);  // Those that did start give up; the destructor joins them.
+    return started;
+  }
+  startup_.arrive(load_own_state());
   if (!startup_.wait_for_all()) {
     return startup_.failure();
   }
@@ -426,16 +445,24 @@ Result<void> check_limits(const Capabilities& capabilities, std::uint32_t vcpus)
 Result<std::unique_ptr<Machine>> Machine::create(HypervisorBackend& backend,
                                                  std::unique_ptr<GuestMemory> memory,
                                                  std::unique_ptr<DeviceBus> bus,
-                                                 MachineConfig config) {
+                                                 MachineConfig config,
+                                                 std::unique_ptr<MachineShell> shell) {
   STASIS_CHECK(memory != nullptr && bus != nullptr);
   // Before any thread exists: a hostile number of vCPUs must not become that many threads.
   STASIS_TRY(check_limits(backend.capabilities(), config.vcpus));
   if (config.initial_state) {
     STASIS_TRY(check_state(*config.initial_state, config.vcpus, bus->devices()));
   }
+  if (shell == nullptr) {
+    ShellConfig begin{.vcpus_max = config.vcpus, .milestones = config.milestones};
+    if (!config.host_cpus.empty()) {
+      begin.host_cpu = config.host_cpus.front();
+    }
+    shell = MachineShell::begin(backend, begin);
+  }
   auto machine =
       std::make_unique<MachineImpl>(backend, std::move(memory), std::move(bus), std::move(config));
-  STASIS_TRY(machine->start(backend));
+  STASIS_TRY(machine->start(*shell));
   return std::unique_ptr<Machine>(std::move(machine));
 }
 

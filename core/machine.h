@@ -15,6 +15,7 @@
 #include "core/dirty_tracker.h"
 #include "core/guest_memory.h"
 #include "core/hypervisor.h"
+#include "core/machine_shell.h"
 #include "core/milestones.h"
 #include "core/result.h"
 
@@ -58,11 +59,13 @@ struct MachineConfig {
 class Machine {
  public:
   // Creates the VM, registers `memory`, creates all vCPUs (in parallel, each on its own thread) and
-  // loads config.initial_state. On failure nothing is left behind.
+  // loads config.initial_state. `shell`: a VM of the same backend begun earlier, for at least as
+  // many vCPUs; null: one is begun now. On failure nothing is left behind.
   static Result<std::unique_ptr<Machine>> create(HypervisorBackend& backend,
                                                  std::unique_ptr<GuestMemory> memory,
                                                  std::unique_ptr<DeviceBus> bus,
-                                                 MachineConfig config);
+                                                 MachineConfig config,
+                                                 std::unique_ptr<MachineShell> shell = nullptr);
   virtual ~Machine() = default;
 
   [[nodiscard]] virtual GuestMemory& memory() = 0;

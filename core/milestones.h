@@ -12,7 +12,8 @@
 
 namespace stasis {
 
-// In the order in which they usually happen; a lazy policy may be `done` long after first_response.
+// Roughly in the order in which they happen: header and vm_created come about at once, and a lazy
+// policy may be `done` long after first_response.
 enum class Milestone : std::uint8_t {
   kSpawn,             // The process was started (by the caller's clock; absent in-process).
   kBegin,             // The restore was asked for.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/spin.h"
+
 namespace stasis::internal {
 
 void Startup::publish_vm(Vm* vm) noexcept {
@@ -37,6 +39,7 @@ void Startup::arrive(Result<void> outcome) {
 }
 
 bool Startup::wait_for_all() const noexcept {
+  spin_until([this] { return participants_left_.load(std::memory_order_acquire) == 0; });
   std::uint32_t left = participants_left_.load(std::memory_order_acquire);
   while (left != 0) {
     participants_left_.wait(left, std::memory_order_acquire);

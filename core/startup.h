@@ -1,5 +1,5 @@
-// The meeting point of a Machine's creation: the owner makes the VM and registers memory while the
-// vCPU threads start, create their vCPUs and load them. Private to core/.
+// The meeting point of a Machine's creation: the thread of vCPU 0 has the VM and registers memory,
+// every vCPU thread creates its vCPU and loads it, the owner loads the devices. Private to core/.
 //
 // Every hand-over between threads costs microseconds of every restore, so there are only two: the
 // VM exists, and everybody is done. In StartMode::kRunning a vCPU enters the guest right behind the
@@ -23,9 +23,10 @@ class Startup {
   Startup(std::uint32_t vcpus, MilestoneLog* milestones)
       : milestones_(milestones), states_left_(vcpus + 1), participants_left_(vcpus + 1) {}
 
-  // Owner: the VM exists; nullptr: there will be none, and every vCPU thread gives up.
+  // Once: the VM exists and has its memory; nullptr: there will be none, every vCPU thread gives
+  // up.
   void publish_vm(Vm* vm) noexcept;
-  // vCPU thread: waits for publish_vm(). After nullptr it takes no part in the second meeting.
+  // vCPU thread: waits for publish_vm().
   [[nodiscard]] Vm* wait_for_vm() const noexcept;
 
   // One participant's part of the initial state is loaded; the last one records Milestone::kState.

@@ -1,7 +1,6 @@
 #include "core/vcpu_thread.h"
 
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "core/host_thread.h"
@@ -13,27 +12,35 @@ VcpuThread::VcpuThread(std::uint32_t index, VcpuContext& context, VcpuStanding s
 
 VcpuThread::~VcpuThread() {
   stop();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
+  thread_.join();
 }
 
 Result<void> VcpuThread::start(Startup& startup, StartOptions options) {
-  try {
-    thread_ = std::thread([this, &startup, options] { main(startup, options); });
-  } catch (const std::system_error& error) {
-    return errno_error(error.code().value(), "start the thread of vCPU " + std::to_string(index_));
-  }
+  STASIS_ASSIGN(thread_, HostThread::start("the thread of vCPU " + std::to_string(index_),
+                                           [this, &startup, options] { main(startup, options); }));
   return {};
 }
 
-void VcpuThread::main(Startup& startup, StartOptions options) {
+void VcpuThread::main(Startup& startup, const StartOptions& options) {
   Vm* const vm = startup.wait_for_vm();
   if (vm == nullptr) {
+    startup.arrive({});  // Whoever failed has said why.
     return;
   }
-  Result<void> outcome = create_and_load(*vm, startup, options);
+  const Result<void> pinned =
+      options.host_cpu ? pin_this_thread(*options.host_cpu) : Result<void>();
+  run_on_this_thread(
+      startup, options,
+      pinned ? vm->create_vcpu(index_) : Result<std::unique_ptr<Vcpu>>(pinned.error()));
+}
+
+void VcpuThread::run_on_this_thread(Startup& startup, const StartOptions& options,
+                                    Result<std::unique_ptr<Vcpu>> created) {
+  Result<void> outcome = load(std::move(created), startup, options);
   const bool usable = outcome.has_value();
+  if (!usable) {
+    outcome = std::move(outcome).error().with_context("vCPU " + std::to_string(index_));
+  }
   startup.arrive(std::move(outcome));
   if (usable && startup.wait_for_all()) {
     serve();
@@ -41,22 +48,11 @@ void VcpuThread::main(Startup& startup, StartOptions options) {
   vcpu_.reset();
 }
 
-Result<void> VcpuThread::create_and_load(Vm& vm, Startup& startup, const StartOptions& options) {
-  const std::string context = "vCPU " + std::to_string(index_);
-  if (options.host_cpu) {
-    if (Result<void> pinned = pin_this_thread(*options.host_cpu); !pinned) {
-      return std::move(pinned).error().with_context(context);
-    }
-  }
-  Result<std::unique_ptr<Vcpu>> created = vm.create_vcpu(index_);
-  if (!created) {
-    return std::move(created).error().with_context(context);
-  }
-  vcpu_ = *std::move(created);
+Result<void> VcpuThread::load(Result<std::unique_ptr<Vcpu>> created, Startup& startup,
+                              const StartOptions& options) {
+  STASIS_ASSIGN(vcpu_, std::move(created));
   if (options.initial_state != nullptr) {
-    if (Result<void> loaded = vcpu_->load_state(*options.initial_state); !loaded) {
-      return std::move(loaded).error().with_context(context);
-    }
+    STASIS_TRY(vcpu_->load_state(*options.initial_state));
     startup.state_loaded();
   }
   const MutexLock lock(mutex_);

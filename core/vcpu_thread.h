@@ -8,11 +8,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <thread>
+#include <utility>
 
 #include "core/device.h"
 #include "core/dirty_tracker.h"
 #include "core/event_queue.h"
+#include "core/host_thread.h"
 #include "core/hypervisor.h"
 #include "core/machine.h"
 #include "core/milestones.h"
@@ -53,6 +54,11 @@ class VcpuThread {
   };
   // Starts the thread, which then takes part in `startup` (borrowed until it has ended).
   Result<void> start(Startup& startup, StartOptions options);
+  // The same on a thread that runs already and has tried to create the vCPU: it calls
+  // run_on_this_thread(), and the owner adopts it.
+  void run_on_this_thread(Startup& startup, const StartOptions& options,
+                          Result<std::unique_ptr<Vcpu>> created);
+  void adopt(HostThread thread) { thread_ = std::move(thread); }
 
   // Owner: let the vCPU into the guest, if it is not held (any more).
   enum class Hold : std::uint8_t { kKeep, kRelease };
@@ -89,8 +95,9 @@ class VcpuThread {
   class ExitVisitor;
 
   // All of these on the vCPU's thread only.
-  void main(Startup& startup, StartOptions options);
-  Result<void> create_and_load(Vm& vm, Startup& startup, const StartOptions& options);
+  void main(Startup& startup, const StartOptions& options);
+  Result<void> load(Result<std::unique_ptr<Vcpu>> created, Startup& startup,
+                    const StartOptions& options);
   void serve();
   void run_in_guest(WriteFaultHandler* handler);
   void step_in_guest(WriteFaultHandler* handler, std::uint64_t instructions);
@@ -125,7 +132,7 @@ class VcpuThread {
   std::optional<Error> failure_ STASIS_GUARDED_BY(mutex_);
   WriteFaultHandler* write_fault_handler_ STASIS_GUARDED_BY(mutex_) = nullptr;
 
-  std::thread thread_;  // The owner's; last, so that it ends before what it uses.
+  HostThread thread_;  // The owner's; last, so that it ends before what it uses.
 };
 
 }  // namespace stasis::internal

@@ -147,6 +147,13 @@ std::optional<X86CpuidEntry> libc_cpuid(std::uint32_t, std::uint32_t) {
 }
 #endif
 
+// Asked once: each execution of CPUID in a virtual machine traps, which takes microseconds.
+std::uint32_t last_leaf(std::uint32_t level) {
+  static const std::array<std::uint32_t, 2> last = {__get_cpuid_max(0, nullptr),
+                                                    __get_cpuid_max(0x80000000U, nullptr)};
+  return last[level == 0 ? 0 : 1];
+}
+
 }  // namespace
 
 X86CpuidEntry host_cpuid(std::uint32_t function, std::uint32_t index) {
@@ -154,9 +161,10 @@ X86CpuidEntry host_cpuid(std::uint32_t function, std::uint32_t index) {
     return *known;
   }
   X86CpuidEntry leaf{function, index, 0, 0, 0, 0, 0};
-  if (__get_cpuid_count(function, index, &leaf.eax, &leaf.ebx, &leaf.ecx, &leaf.edx) == 0) {
-    return X86CpuidEntry{function, index, 0, 0, 0, 0, 0};  // Beyond the processor's last leaf.
+  if (function > last_leaf(function & 0x80000000U)) {
+    return leaf;
   }
+  __cpuid_count(function, index, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx);
   return leaf;
 }
 

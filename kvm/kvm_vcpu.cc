@@ -42,7 +42,7 @@ std::span<std::byte> RunMapping::bytes(std::uint64_t offset, std::uint64_t count
 
 Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<HostFacts> facts,
                                               MemorySlots& slots, std::uint32_t index,
-                                              EntryGate gate) {
+                                              const std::atomic<std::uint32_t>& created) {
   STASIS_ASSIGN(const int signal_number, kick_signal());
   STASIS_TRY(unblock_kick_signal(signal_number));
   STASIS_ASSIGN(const int descriptor, vm.call(kCreateVcpu, index));
@@ -58,16 +58,16 @@ Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<H
   }
   STASIS_TRY(set_cpuid(fd, cpuid));
   std::unique_ptr<KvmVcpu> vcpu(
-      new KvmVcpu(std::move(fd), std::move(run), std::move(facts), slots, gate, signal_number));
+      new KvmVcpu(std::move(fd), std::move(run), std::move(facts), slots, created, signal_number));
   vcpu->cpuid_ = std::move(cpuid);
   return std::unique_ptr<Vcpu>(std::move(vcpu));
 }
 
 KvmVcpu::KvmVcpu(KvmFd fd, RunMapping run, std::shared_ptr<HostFacts> facts, MemorySlots& slots,
-                 EntryGate gate, int kick_signal)
+                 const std::atomic<std::uint32_t>& created, int kick_signal)
     : facts_(std::move(facts)),
       slots_(slots),
-      gate_(gate),
+      vcpus_created_(created),
       kick_signal_(kick_signal),
       owner_(std::this_thread::get_id()),
       owner_handle_(::pthread_self()),
@@ -107,7 +107,7 @@ Result<void> KvmVcpu::pass_entry_gate() {
     return {};
   }
   if (!slots_.all_registered()) {
-    bool wait = gate_ == EntryGate::kWaitForAllSlots;
+    bool wait = vcpus_created_.load(std::memory_order_relaxed) > 1;
     if (!wait) {
       // Without a load the vCPU is as KVM made it: in real mode, for which there is no deferral.
       wait = !loaded_system_ || !tables_are_below(slots_, *loaded_system_, slots_.first_pending());

@@ -39,12 +39,6 @@ class RunMapping {
   std::size_t size_bytes_;
 };
 
-// Whether guest instructions may execute while slots are still being registered.
-enum class EntryGate : std::uint8_t {
-  kWaitForAllSlots,       // More than one vCPU: an emulated access is not atomic for the others.
-  kWaitUnlessDeferrable,  // One vCPU, if tables_are_below() the first pending slot.
-};
-
 // Thread-affine: made, used and destroyed on one thread (other threads get kInvalidArgument);
 // request_exit() is for any thread.
 //
@@ -55,10 +49,12 @@ enum class EntryGate : std::uint8_t {
 // so that one of the two sides sees the other's.
 class KvmVcpu final : public Vcpu {
  public:
-  // Everything borrowed outlives the vCPU.
+  // Everything borrowed outlives the vCPU. `created`: how many vCPUs the VM has when one first
+  // runs. Only a single one may run while slots are still being registered, because an emulated
+  // access is not atomic for the others.
   static Result<std::unique_ptr<Vcpu>> create(const KvmFd& vm, std::shared_ptr<HostFacts> facts,
                                               MemorySlots& slots, std::uint32_t index,
-                                              EntryGate gate);
+                                              const std::atomic<std::uint32_t>& created);
   ~KvmVcpu() override = default;
   KvmVcpu(const KvmVcpu&) = delete;
   KvmVcpu& operator=(const KvmVcpu&) = delete;
@@ -77,7 +73,7 @@ class KvmVcpu final : public Vcpu {
   using Decoded = Result<std::optional<VcpuExit>>;
 
   KvmVcpu(KvmFd fd, RunMapping run, std::shared_ptr<HostFacts> facts, MemorySlots& slots,
-          EntryGate gate, int kick_signal);
+          const std::atomic<std::uint32_t>& created, int kick_signal);
   Result<void> check_thread() const;
   Result<void> pass_entry_gate();
   int enter_kernel() noexcept;  // KVM_RUN: 0 or -errno.
@@ -99,7 +95,7 @@ class KvmVcpu final : public Vcpu {
   // Constant after construction.
   std::shared_ptr<HostFacts> facts_;
   MemorySlots& slots_;
-  EntryGate gate_;
+  const std::atomic<std::uint32_t>& vcpus_created_;
   int kick_signal_;
   std::thread::id owner_;
   pthread_t owner_handle_;

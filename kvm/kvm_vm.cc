@@ -96,9 +96,8 @@ Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
     return Error{Errc::kInvalidArgument, 0,
                  "vCPU " + std::to_string(index) + " exists already: each index is used once"};
   }
-  return KvmVcpu::create(
-      fd_, facts_, slots_, index,
-      vcpus_ > 1 ? EntryGate::kWaitForAllSlots : EntryGate::kWaitUnlessDeferrable);
+  created_.fetch_add(1, std::memory_order_relaxed);  // Creation is ordered before every run().
+  return KvmVcpu::create(fd_, facts_, slots_, index, created_);
 }
 
 }  // namespace stasis::kvm

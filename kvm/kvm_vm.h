@@ -46,6 +46,7 @@ class KvmVm final : public Vm {
   bool mapped_ = false;
   // Any thread: which indices are taken.
   std::array<std::atomic<bool>, kVcpusMax> taken_ = {};
+  std::atomic<std::uint32_t> created_ = 0;
 };
 
 }  // namespace stasis::kvm

@@ -29,9 +29,7 @@ void split(const MemoryRegion& region, std::uint64_t chunk_bytes, std::vector<Me
 
 MemorySlots::~MemorySlots() {
   stop_.store(true, std::memory_order_relaxed);
-  if (background_.joinable()) {
-    background_.join();
-  }
+  background_.join();
 }
 
 Result<void> MemorySlots::add(GuestMemory& memory, std::uint32_t flags, Deferral deferral,
@@ -76,7 +74,8 @@ Result<void> MemorySlots::add(GuestMemory& memory, std::uint32_t flags, Deferral
   }
   registered_.store(at_once, std::memory_order_release);
   if (at_once < slots_.size()) {
-    background_ = std::thread([this] { register_deferred(); });
+    STASIS_ASSIGN(background_, HostThread::start("the thread that registers guest RAM",
+                                                 [this] { register_deferred(); }));
   }
   return {};
 }

@@ -11,11 +11,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "core/address.h"
 #include "core/guest_memory.h"
+#include "core/host_thread.h"
 #include "core/mutex.h"
 #include "core/result.h"
 #include "kvm/kvm_fd.h"
@@ -77,7 +77,7 @@ class MemorySlots {
   std::vector<MemorySlot> slots_;
   // Owner thread only.
   std::uint32_t flags_ = 0;
-  std::thread background_;
+  HostThread background_;
   // How many of slots_, from the front, the kernel knows. Released by the background thread after
   // each slot; kFailed, the largest value, when it gave up, so that every waiter wakes.
   std::atomic<std::size_t> registered_ = 0;

@@ -39,14 +39,21 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   }
   milestones.record_at(Milestone::kBegin, options.begin_at.value_or(host_clock().now()));
   parts.usage = internal::process_usage();
+  // The snapshot is read while the first vCPU is being created.
+  ShellConfig shell_config{.vcpus_max = backend.capabilities().vcpus_max,
+                           .milestones = &milestones};
+  if (!options.host_cpus.empty()) {
+    shell_config.host_cpu = options.host_cpus.front();
+  }
+  std::unique_ptr<MachineShell> shell = MachineShell::begin(backend, shell_config);
 
   STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
                 snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));
   milestones.record(Milestone::kHeader);
   const snapshot::Manifest& manifest = chain->manifest();
-  STASIS_ASSIGN(
-      const snapshot::RestorePlan plan,
-      snapshot::make_plan(options.policy, snapshot::plan_input(*chain), options.policy_options));
+  const snapshot::PlanInput input = snapshot::plan_input(*chain);
+  STASIS_ASSIGN(const snapshot::RestorePlan plan,
+                snapshot::make_plan(options.policy, input, options.policy_options));
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
   STASIS_ASSIGN(std::unique_ptr<DeviceBus> devices,
                 internal::make_devices(manifest.architecture, parts.console, parts.doorbell));
@@ -56,7 +63,8 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   restore_options.host_cpus = options.host_cpus;
   restore_options.milestones = &milestones;
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,
-                snapshot::restore(*chain, plan, backend, std::move(devices), restore_options));
+                snapshot::restore(*chain, input, plan, backend, std::move(devices), restore_options,
+                                  std::move(shell)));
   // Neither policy leaves work to the background.
   milestones.record(Milestone::kDone);
   take_facts(manifest, snapshot_path, parts);

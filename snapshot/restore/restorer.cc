@@ -142,15 +142,17 @@ Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
   return memory;
 }
 
-Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const RestorePlan& plan,
-                                         HypervisorBackend& backend, std::unique_ptr<DeviceBus> bus,
-                                         const RestoreOptions& options) {
+Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanInput& input,
+                                         const RestorePlan& plan, HypervisorBackend& backend,
+                                         std::unique_ptr<DeviceBus> bus,
+                                         const RestoreOptions& options,
+                                         std::unique_ptr<MachineShell> shell) {
   const Manifest& manifest = chain.manifest();
   const std::string context = "restore '" + chain.leaf().path() + "'";
   if (auto fit = check_requirements(manifest, backend.capabilities(), *bus, options.cpu); !fit) {
     return std::move(fit).error().with_context(context);
   }
-  auto memory = restore_memory(chain, plan, plan_input(chain));
+  auto memory = restore_memory(chain, plan, input);
   if (!memory) {
     return std::move(memory).error().with_context(context);
   }
@@ -168,7 +170,8 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const Resto
       return std::move(result).error().with_context(context);
     }
   }
-  auto machine = Machine::create(backend, *std::move(memory), std::move(bus), std::move(config));
+  auto machine = Machine::create(backend, *std::move(memory), std::move(bus), std::move(config),
+                                 std::move(shell));
   if (!machine) {
     return std::move(machine).error().with_context(context);
   }

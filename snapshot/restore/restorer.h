@@ -36,13 +36,17 @@ struct RestoreOptions {
   std::function<Result<void>(GuestMemory&, MachineState&)> before_start = {};
 };
 
-// Executes `plan`, made for this chain. `chain` and its files may be closed afterwards: mappings
+// Executes `plan`, made from `input`, which is plan_input() of this chain. `shell`: as for
+// Machine::create(); begun before the chain is read, it saves a restore the time that creating a VM
+// takes. `chain` and its files may be closed afterwards: mappings
 // keep what they need. Errors: kMismatch (see check_requirements), kInvalidArgument (a plan that
 // breaks its rules), kCorruption and kIo (payload; the message names file, offset and guest
 // address), and those of Machine::create(). On any error everything that was created is destroyed.
-Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const RestorePlan& plan,
-                                         HypervisorBackend& backend, std::unique_ptr<DeviceBus> bus,
-                                         const RestoreOptions& options);
+Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanInput& input,
+                                         const RestorePlan& plan, HypervisorBackend& backend,
+                                         std::unique_ptr<DeviceBus> bus,
+                                         const RestoreOptions& options,
+                                         std::unique_ptr<MachineShell> shell = nullptr);
 
 // The memory half of restore() alone, for measurements and tests: regions created, mapped, filled.
 Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,

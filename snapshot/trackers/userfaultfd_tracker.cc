@@ -16,8 +16,8 @@
 #include <cerrno>
 #include <optional>
 #include <string>
-#include <thread>
 
+#include "core/host_thread.h"
 #include "core/host_write_log.h"
 #include "core/mutex.h"
 #include "core/text.h"
@@ -144,7 +144,8 @@ class UserfaultfdTracker final : public DirtyTracker {
       }
     }
     // Before any page is protected: from then on somebody may sleep until it is answered.
-    thread_ = std::thread([this] { answer_faults(); });
+    STASIS_ASSIGN(thread_, HostThread::start("the thread that answers write faults",
+                                             [this] { answer_faults(); }));
     for (const MemoryRegion& region : memory_.regions()) {
       STASIS_TRY(populate(region));
     }
@@ -260,7 +261,7 @@ class UserfaultfdTracker final : public DirtyTracker {
   HostWriteLog written_;  // Thread-safe, but see the top of this file.
   UniqueFd stop_event_;   // Constant while the thread runs.
   // Owner thread only.
-  std::thread thread_;
+  HostThread thread_;
   TrackerTraits traits_;
   ArmedState state_;
 };

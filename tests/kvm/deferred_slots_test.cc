@@ -415,6 +415,8 @@ TEST_F(DeferredSlotsTest, SeveralVcpusEnterOnlyWhenEverySlotIsThere) {
   memory_ = make_memory({{Gpa{0}, kBytes}});
   vm_ = must(backend().create_vm({.vcpus = 2}));
   must(vm_->map(*memory_, Access::kReadWriteExecute));
+  // That there are several counts, not that there might have been.
+  const std::unique_ptr<Vcpu> second = must(vm_->create_vcpu(1));
   X86VcpuState start = at_late(store_late());
   run_late(start, OpenWhen::kVcpuWaits);
 }

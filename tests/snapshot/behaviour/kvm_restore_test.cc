@@ -87,12 +87,13 @@ class KvmRestoreTest : public KvmTest, public ::testing::WithParamInterface<Rest
   Result<GuestMachine> restore_guest(const std::string& path, std::string_view policy,
                                      const PolicyOptions& options) {
     STASIS_ASSIGN(const auto chain, SnapshotChain::open(posix_file_system(), path));
-    STASIS_ASSIGN(const RestorePlan plan, make_plan(policy, plan_input(*chain), options));
+    const PlanInput input = plan_input(*chain);
+    STASIS_ASSIGN(const RestorePlan plan, make_plan(policy, input, options));
     testing::GuestBus bus = make_guest_bus(chain->manifest().architecture);
     GuestMachine guest;
     guest.console = bus.console;
     guest.doorbell = bus.doorbell;
-    STASIS_ASSIGN(guest.machine, restore(*chain, plan, *backend_, std::move(bus.bus), {}));
+    STASIS_ASSIGN(guest.machine, restore(*chain, input, plan, *backend_, std::move(bus.bus), {}));
     return guest;
   }
 

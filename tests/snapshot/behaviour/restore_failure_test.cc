@@ -253,8 +253,9 @@ TEST_F(DamagedSnapshotTest, CreatesNoVmForASnapshotThatDoesNotFit) {
   // Would say "injected failure" if it were asked for a VM.
   FailingBackend backend(FailAt::kCreateVm);
   const auto chain = *SnapshotChain::open(posix_file_system(), path);
-  const RestorePlan plan = *make_plan("eager", plan_input(*chain));
-  const auto result = restore(*chain, plan, backend, std::make_unique<DeviceBus>(), {});
+  const PlanInput input = plan_input(*chain);
+  const RestorePlan plan = *make_plan("eager", input);
+  const auto result = restore(*chain, input, plan, backend, std::make_unique<DeviceBus>(), {});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Errc::kMismatch);
 }
@@ -354,8 +355,10 @@ TEST_F(DamagedSnapshotTest, IsRefusedWhenItsPayloadIsCutWhileItIsOpen) {
     const auto chain = *SnapshotChain::open(posix_file_system(), path);
     std::filesystem::resize_file(path + "/memory", 8192);
     for (const char* policy : {"eager", "lazy"}) {
-      const RestorePlan plan = *make_plan(policy, plan_input(*chain));
-      const auto result = restore(*chain, plan, *toy_.backend, std::move(make_toy_bus().bus), {});
+      const PlanInput input = plan_input(*chain);
+      const RestorePlan plan = *make_plan(policy, input);
+      const auto result =
+          restore(*chain, input, plan, *toy_.backend, std::move(make_toy_bus().bus), {});
       ASSERT_FALSE(result) << policy;  // And not a SIGBUS.
       EXPECT_THAT(result.error().message, HasSubstr(path));
     }

@@ -34,11 +34,13 @@ Result<Restored> restore_toy(const std::string& path, HypervisorBackend& backend
                              std::string_view policy, const PolicyOptions& policy_options,
                              const RestoreOptions& options) {
   STASIS_ASSIGN(const auto chain, SnapshotChain::open(posix_file_system(), path));
-  STASIS_ASSIGN(const RestorePlan plan, make_plan(policy, plan_input(*chain), policy_options));
+  const PlanInput input = plan_input(*chain);
+  STASIS_ASSIGN(const RestorePlan plan, make_plan(policy, input, policy_options));
   ToyBus bus = make_toy_bus();
   Restored restored;
   restored.output = bus.output;
-  STASIS_ASSIGN(restored.machine, restore(*chain, plan, backend, std::move(bus.bus), options));
+  STASIS_ASSIGN(restored.machine,
+                restore(*chain, input, plan, backend, std::move(bus.bus), options));
   return restored;
 }
 
