@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -59,29 +60,48 @@ int write_all(int fd, std::string_view bytes) {
   return 0;
 }
 
-// The length of the well-formed UTF-8 sequence at the start of `text` (Unicode 15, table 3-7), or
-// 0.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto follows = [&](std::size_t i, unsigned low, unsigned high) {
-    return i < text.size() && byte(i) >= low && byte(i) <= high;
+// One row of Unicode 15, table 3-7 (well-formed UTF-8 byte sequences): which first bytes begin a
+// sequence of which length, and what its second byte may be. Bytes after that are 80 to BF.
+struct SequenceKind {
+  unsigned char first_min = 0, first_max = 0;
+  std::size_t length = 0;
+  unsigned char second_min = 0x80, second_max = 0xBF;
+};
+constexpr std::array<SequenceKind, 9> kSequences = {{
+    {0x00, 0x7F, 1},
+    {0xC2, 0xDF, 2},
+    {0xE0, 0xE0, 3, 0xA0, 0xBF},
+    {0xE1, 0xEC, 3},
+    {0xED, 0xED, 3, 0x80, 0x9F},  // No surrogates.
+    {0xEE, 0xEF, 3},
+    {0xF0, 0xF0, 4, 0x90, 0xBF},
+    {0xF1, 0xF3, 4},
+    {0xF4, 0xF4, 4, 0x80, 0x8F},
+}};
+
+bool begins(std::string_view text, const SequenceKind& kind) {
+  const auto lies = [&](std::size_t i, unsigned char min, unsigned char max) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    return byte >= min && byte <= max;
   };
-  const unsigned first = byte(0);
-  if (first < 0x80) {
-    return 1;
+  if (text.size() < kind.length || !lies(0, kind.first_min, kind.first_max) ||
+      (kind.length > 1 && !lies(1, kind.second_min, kind.second_max))) {
+    return false;
   }
-  if (first >= 0xC2 && first <= 0xDF) {
-    return follows(1, 0x80, 0xBF) ? 2 : 0;
+  for (std::size_t i = 2; i < kind.length; ++i) {
+    if (!lies(i, 0x80, 0xBF)) {
+      return false;
+    }
   }
-  if (first >= 0xE0 && first <= 0xEF) {
-    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
-    const unsigned high = first == 0xED ? 0x9F : 0xBF;  // No surrogates.
-    return follows(1, low, high) && follows(2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
-    return follows(1, low, high) && follows(2, 0x80, 0xBF) && follows(3, 0x80, 0xBF) ? 4 : 0;
+  return true;
+}
+
+// The length of the well-formed UTF-8 sequence at the start of `text`, which is not empty, or 0.
+std::size_t sequence_length(std::string_view text) {
+  for (const SequenceKind& kind : kSequences) {
+    if (begins(text, kind)) {
+      return kind.length;
+    }
   }
   return 0;
 }

@@ -21,9 +21,11 @@ void write_stderr(const std::string& text) {
 }  // namespace
 
 Progress::Progress(std::string label, ProgressMode mode, const Clock& clock)
-    : label_(std::move(label)), mode_(mode), clock_(clock), begin_(clock.now()) {
-  next_ = begin_ + kSecond;
-}
+    : label_(std::move(label)),
+      mode_(mode),
+      clock_(clock),
+      begin_(clock.now()),
+      next_(begin_ + kSecond) {}
 
 Progress::~Progress() {
   if (shown_ && mode_ == ProgressMode::kTerminal) {

@@ -81,10 +81,18 @@ nlohmann::ordered_json to_json(const Trial& trial) {
     const auto& value = trial.since_begin_ns.at(i);
     milestones[label(i)] = value ? Json(*value) : Json(nullptr);
   }
-  return {{"milestones_ns", std::move(milestones)},
-          {"first_instruction_error_ns", trial.first_instruction_error_ns},
-          {"requests", to_json(trial.exchanges)},
-          {"counters", to_json(trial.counters)}};
+  Json json = {{"milestones_ns", std::move(milestones)},
+               {"first_instruction_error_ns", trial.first_instruction_error_ns},
+               {"requests", to_json(trial.exchanges)},
+               {"counters", to_json(trial.counters)}};
+  if (trial.residency) {
+    const session::ResidencyReport& residency = *trial.residency;
+    json["residency"] = {
+        {"samples", residency.samples},
+        {"resident_bytes", residency.resident_pages * residency.page_bytes},
+        {"resident_p90_error_ns", residency.error_ns ? Json(*residency.error_ns) : Json(nullptr)}};
+  }
+  return json;
 }
 
 nlohmann::ordered_json summary_json(const std::vector<Trial>& trials) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Trial {
   std::vector<std::optional<std::int64_t>> since_begin_ns;
   std::int64_t first_instruction_error_ns = 0;
   session::SessionCounters counters;
+  std::optional<session::ResidencyReport> residency;
   std::vector<Exchange> exchanges;
 };
 

@@ -30,6 +30,7 @@ struct RestoreCommandOptions {
   std::string save;
   bool diff = false;
   WriteOptions write;
+  std::chrono::nanoseconds sample_residency{0};
   std::int64_t spawned_at = 0;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
@@ -63,16 +64,29 @@ Result<void> after_requests(session::Session& session, const RestoreCommandOptio
   return {};
 }
 
+// Until the guest runs; interruptible, and with progress when it takes long.
+Result<std::unique_ptr<session::Session>> start(HypervisorBackend& backend,
+                                                const RestoreCommandOptions& options,
+                                                const Context& context) {
+  Progress progress(fmt::format("restoring '{}'", options.snapshot), context.progress_mode());
+  session::RestoreOptions restore = options.restore;
+  restore.progress = [&progress](std::uint64_t done, std::uint64_t total) {
+    progress.update(done, total);
+  };
+  restore.cancel = &interrupt_flag();
+  return session::Session::restore(backend, options.snapshot, restore);
+}
+
 Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& options,
                        const std::vector<Request>& requests, Context& context,
                        RestoreResult& result) {
-  STASIS_ASSIGN(std::unique_ptr<session::Session> session,
-                session::Session::restore(backend, options.snapshot, options.restore));
+  STASIS_ASSIGN(std::unique_ptr<session::Session> session, start(backend, options, context));
   STASIS_ASSIGN(std::vector<Exchange> exchanges,
                 exchange(*session, requests, options.timeout, context));
   STASIS_TRY(session->settle(kSettleTime));
   STASIS_TRY(after_requests(*session, options, context, result));
   Trial trial = make_trial(session->milestones(), session->first_instruction_error_ns());
+  trial.residency = session->residency();
   trial.exchanges = std::move(exchanges);
   STASIS_ASSIGN(trial.counters, session->counters());
   result.trials.push_back(std::move(trial));
@@ -150,6 +164,9 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   if (options.repeat == 1) {
     options.restore.console = console_printer(context.output);
   }
+  if (options.sample_residency.count() > 0) {
+    options.restore.sample_residency = options.sample_residency;
+  }
   if (options.spawned_at > 0) {
     options.restore.spawned_at = options.spawned_at;
   }
@@ -206,6 +223,9 @@ CommandFunction add_restore(CLI::App& app) {
   add_choice<bool>(app, "--until", options->until_exit, {{"ready", false}, {"exit", true}},
                    "When to stop; requests and --save come before exit");
   add_save_options(app, *options);
+  add_duration(app, "--sample-residency", options->sample_residency,
+               "Look so often which pages are resident, for the milestone resident_p90; disturbs "
+               "the restore; 0: never");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.add_option("--spawned-at", options->spawned_at,
                  "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")

@@ -139,16 +139,24 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::span<const RegionS
     STASIS_ASSIGN(const MemoryRegion region, internal::map_region(spec));
     mapped.add(region);
   }
-  return std::unique_ptr<GuestMemory>(new GuestMemory(mapped.release(), page_size_bytes));
+  std::unique_ptr<GuestMemory> memory(new GuestMemory(mapped.release(), page_size_bytes));
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    if (sorted[i].file.fd >= 0) {
+      STASIS_TRY(memory->guard(memory->regions_[i], sorted[i].file, sorted[i].range.size));
+    }
+  }
+  return memory;
 }
 
 GuestMemory::GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_size_bytes)
     : regions_(std::move(regions)),
       page_size_bytes_(page_size_bytes),
       size_bytes_(total_bytes(ranges_of(regions_))),
+      guards_(regions_.size()),
       host_writes_(ranges_of(regions_), page_size_bytes) {}
 
 GuestMemory::~GuestMemory() {
+  guards_.clear();
   for (const MemoryRegion& region : regions_) {
     internal::unmap_region(region);
   }
@@ -209,10 +217,11 @@ Result<void> GuestMemory::for_each_piece(GpaRange range, Visit visit) const {
 
 Result<void> GuestMemory::read(Gpa gpa, std::span<std::byte> out) const {
   std::byte* to = out.data();
-  return for_each_piece({gpa, out.size()}, [&](std::byte* host, std::uint64_t size) {
+  STASIS_TRY(for_each_piece({gpa, out.size()}, [&](std::byte* host, std::uint64_t size) {
     std::memcpy(to, host, size);
     to += size;
-  });
+  }));
+  return check_intact();
 }
 
 Result<void> GuestMemory::write(Gpa gpa, std::span<const std::byte> bytes) {
@@ -223,7 +232,32 @@ Result<void> GuestMemory::write(Gpa gpa, std::span<const std::byte> bytes) {
   }));
   // After the copy: a page that is collected in between counts again, it is never lost.
   host_writes_.mark({gpa, bytes.size()});
+  return check_intact();
+}
+
+Result<void> GuestMemory::check_intact() const {
+  for (const FileLossGuard& guard : guards_) {
+    STASIS_TRY(guard.check("guest memory"));
+  }
   return {};
+}
+
+Result<void> GuestMemory::check_files() const {
+  STASIS_TRY(check_intact());
+  for (const internal::MappedFile& file : files_) {
+    STASIS_TRY(internal::check_length(file));
+  }
+  return {};
+}
+
+Result<void> GuestMemory::guard(const MemoryRegion& region, FileSource file,
+                                std::uint64_t size_bytes) {
+  STASIS_TRY(internal::remember_length(file, size_bytes, files_));
+  FileLossGuard& guard = guards_[static_cast<std::size_t>(&region - regions_.data())];
+  if (guard.is_watching()) {
+    return {};
+  }
+  return guard.watch(region.host, region.range.size);
 }
 
 Result<const MemoryRegion*> GuestMemory::replaceable(GpaRange range) const {
@@ -259,6 +293,7 @@ Result<void> GuestMemory::overlay_file(GpaRange range, FileSource file) {
                  "map a file over guest memory " + describe(range) +
                      ": needs an open file and a page-multiple offset"};
   }
+  STASIS_TRY(guard(*region, file, range.size));
   return internal::map_file_over(*region, range.begin.value - region->range.begin.value, range.size,
                                  file);
 }

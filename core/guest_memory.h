@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -12,9 +13,11 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/file_loss_guard.h"
 #include "core/host_write_log.h"
 #include "core/ranges.h"
 #include "core/result.h"
+#include "core/unique_fd.h"
 
 namespace stasis {
 
@@ -60,6 +63,15 @@ struct MemoryRegion {
   int memfd = -1;  // Borrowed; only for kMemfd.
 };
 
+namespace internal {
+// A file that is mapped somewhere, and how long it has to stay.
+struct MappedFile {
+  UniqueFd fd;
+  std::uint64_t device = 0, inode = 0;
+  std::uint64_t size_bytes = 0;
+};
+}  // namespace internal
+
 // All RAM of one VM: disjoint regions in address order, holes between them allowed.
 //
 // Threads: regions never change after create(), so lookups are safe from any thread. The *bytes*
@@ -90,7 +102,7 @@ class GuestMemory {
   [[nodiscard]] Result<std::span<std::byte>> writable_view(GpaRange range);
 
   // Copies; a copy may cross from one region into an adjacent one. kOutOfRange if any byte is not
-  // RAM.
+  // RAM; as check_intact() after the copy.
   Result<void> read(Gpa gpa, std::span<std::byte> out) const;
   // Copies and records the pages in host_writes(). All writes of devices and of the host to a VM
   // that may be tracked go through here.
@@ -110,6 +122,16 @@ class GuestMemory {
     return write(gpa, std::as_bytes(std::span(&value, 1)));
   }
 
+  // Whether every byte that was touched is what its file held. A file behind a region that is cut
+  // short while the memory is in use loses pages; they read zero from then on and this fails (kIo)
+  // for ever: nothing that was seen in this memory means anything. Whoever reads through view()
+  // asks when it is done. Costs next to nothing. Thread-safe.
+  [[nodiscard]] Result<void> check_intact() const;
+  // As check_intact(), and asks the host whether every file is still as long as it was when it was
+  // mapped: a system call a file. Sees also what nobody has touched, and the rest of a page that a
+  // file ends in, which reads zero without a signal. Thread-safe.
+  [[nodiscard]] Result<void> check_files() const;
+
   [[nodiscard]] HostWriteLog& host_writes() noexcept { return host_writes_; }
 
   // Replaces the pages of `range` (inside one region, page multiple) by a private mapping of the
@@ -122,6 +144,8 @@ class GuestMemory {
 
  private:
   GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_size_bytes);
+  // Before `size_bytes` of `file` are mapped into this region.
+  Result<void> guard(const MemoryRegion& region, FileSource file, std::uint64_t size_bytes);
   [[nodiscard]] const MemoryRegion* find(Gpa gpa) const noexcept;
   [[nodiscard]] Result<const MemoryRegion*> replaceable(GpaRange range) const;
   // Visits the host bytes of `range` in address order, or none of them.
@@ -132,6 +156,9 @@ class GuestMemory {
   std::vector<MemoryRegion> regions_;
   std::uint64_t page_size_bytes_;
   std::uint64_t size_bytes_;
+  // One a region; watching those that map files.
+  std::deque<FileLossGuard> guards_;
+  std::vector<internal::MappedFile> files_;  // Changes with the mappings: no vCPU is in the guest.
   // Thread-safe.
   HostWriteLog host_writes_;
 };

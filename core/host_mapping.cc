@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "core/text.h"
 #include "core/unique_fd.h"
@@ -227,6 +228,51 @@ Result<void> check_file_covers(FileSource file, std::uint64_t size) {
                  "file behind guest memory: " + std::to_string(size) + " bytes at offset " +
                      std::to_string(file.offset) + " were asked for but the file has " +
                      std::to_string(status.st_size) + " bytes"};
+  }
+  return {};
+}
+
+Result<void> remember_length(FileSource file, std::uint64_t size_bytes,
+                             std::vector<MappedFile>& files) {
+  struct stat status {};
+  if (::fstat(file.fd, &status) != 0) {
+    return errno_error(errno, "file behind guest memory");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return {};
+  }
+  // What is mapped beyond the end was never there; check_file_covers() allows the last page.
+  const std::uint64_t end =
+      std::min(file.offset + size_bytes, static_cast<std::uint64_t>(status.st_size));
+  const std::uint64_t device = status.st_dev;
+  const std::uint64_t inode = status.st_ino;
+  for (MappedFile& known : files) {
+    if (known.device == device && known.inode == inode) {
+      known.size_bytes = std::max(known.size_bytes, end);
+      return {};
+    }
+  }
+  UniqueFd own(::fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+  if (!own.is_open()) {
+    return errno_error(errno, "file behind guest memory: keep it open");
+  }
+  files.push_back({std::move(own), device, inode, end});
+  return {};
+}
+
+Result<void> check_length(const MappedFile& file) {
+  struct stat status {};
+  if (::fstat(file.fd.get(), &status) != 0) {
+    return errno_error(errno, "file behind guest memory");
+  }
+  if (static_cast<std::uint64_t>(status.st_size) < file.size_bytes) {
+    return Error{Errc::kIo, 0,
+                 "guest memory: a file that it maps was cut short while it was in use, from at "
+                 "least " +
+                     std::to_string(file.size_bytes) + " bytes to " +
+                     std::to_string(status.st_size) +
+                     "; what it held is lost here. Do not change the files of a snapshot that is "
+                     "in use, and check it with `stasis verify`"};
   }
   return {};
 }

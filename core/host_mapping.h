@@ -2,6 +2,8 @@
 // that calls mmap() and madvise(), and the only one that differs between host systems.
 #pragma once
 
+#include <vector>
+
 #include "core/guest_memory.h"
 
 namespace stasis::internal {
@@ -22,5 +24,12 @@ Result<void> map_zero_over(const MemoryRegion& region, std::uint64_t offset, std
 // kOutOfRange unless `size` bytes at `file.offset` exist (a mapping beyond the end of a file kills
 // the process with SIGBUS when it is touched).
 Result<void> check_file_covers(FileSource file, std::uint64_t size);
+
+// Notes that `size_bytes` of `file` are being mapped: a new entry of `files`, with a descriptor of
+// its own, or more of one that is there. Devices are not noted: they have no length.
+Result<void> remember_length(FileSource file, std::uint64_t size_bytes,
+                             std::vector<MappedFile>& files);
+// kIo with both lengths if the file is shorter now than what is mapped of it.
+Result<void> check_length(const MappedFile& file);
 
 }  // namespace stasis::internal

@@ -25,7 +25,7 @@ enum class Milestone : std::uint8_t {
   kVcpuEnter,         // The first entry into the guest.
   kFirstInstruction,  // The guest's own clock at its first instruction.
   kFirstResponse,     // The first response to a request.
-  kResidentP90,       // 90 % of the pages touched by the first request are resident.
+  kResidentP90,       // 90 % of the pages resident at first_response are; only when it was sampled.
   kDone,              // No restore work is left.
 };
 inline constexpr std::size_t kMilestoneCount = 12;

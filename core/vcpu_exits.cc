@@ -59,7 +59,7 @@ void VcpuThread::step_in_guest(WriteFaultHandler* handler, std::uint64_t instruc
     const Result<VcpuExit> exit = vcpu_->run_for(instructions - retired);
     const bool is_limit = exit && std::holds_alternative<ExitCanceled>(*exit);
     // A cancel may also be an old request_exit(); the number of instructions tells.
-    if (!is_limit && handle(exit, handler) == Next::kLeave) {
+    if ((is_limit ? check_memory() : handle(exit, handler)) == Next::kLeave) {
       return;
     }
     retired = vcpu_->instructions_retired() - begin;
@@ -70,7 +70,18 @@ VcpuThread::Next VcpuThread::handle(const Result<VcpuExit>& exit, WriteFaultHand
   if (!exit) {
     return fail(MachineEvent::Kind::kHostFailed, exit.error());
   }
+  // Before the guest's answer counts: it may have read what was never in its memory.
+  if (check_memory() == Next::kLeave) {
+    return Next::kLeave;
+  }
   return std::visit(ExitVisitor(*this, handler), *exit);
+}
+
+VcpuThread::Next VcpuThread::check_memory() {
+  if (context_.host.memory().check_intact()) {
+    return Next::kEnterGuest;
+  }
+  return fail(MachineEvent::Kind::kHostFailed, {Errc::kIo, 0, "the guest was stopped"});
 }
 
 VcpuThread::Next VcpuThread::read_device(const IoAccess& access) {
@@ -163,6 +174,11 @@ VcpuThread::Next VcpuThread::halt() {
 }
 
 VcpuThread::Next VcpuThread::fail(MachineEvent::Kind kind, Error error) {
+  // A guest without its memory fails in ways that say nothing of the cause.
+  if (Result<void> whole = context_.host.memory().check_files(); !whole) {
+    kind = MachineEvent::Kind::kHostFailed;
+    error.message = whole.error().message + "; then: " + error.message;
+  }
   MachineEvent event{kind};
   event.message = "vCPU " + std::to_string(index_) + ": " + error.message;
   error.message = event.message;

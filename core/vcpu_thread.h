@@ -102,6 +102,7 @@ class VcpuThread {
   void run_in_guest(WriteFaultHandler* handler);
   void step_in_guest(WriteFaultHandler* handler, std::uint64_t instructions);
   Next handle(const Result<VcpuExit>& exit, WriteFaultHandler* handler);
+  Next check_memory();  // GuestMemory::check_intact().
   Next read_device(const IoAccess& access);
   Next write_device(const IoAccess& access, std::uint64_t data);
   Next after_write(WriteOutcome outcome);

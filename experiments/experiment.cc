@@ -85,6 +85,7 @@ Plan make_plan(const Experiment& experiment, const std::string& backend,
       plan.identity.emplace_back(name, value);
     }
   }
+  plan.cells.reserve(experiment.cells.size());
   for (const PlannedCell& planned : experiment.cells) {
     plan.cells.push_back(planned.cell);
   }
@@ -107,6 +108,7 @@ std::string_view name_of(CheckOutcome::Verdict verdict) {
 
 std::vector<ExperimentInfo> list() {
   std::vector<ExperimentInfo> infos;
+  infos.reserve(kExperiments.size());
   for (const Entry& entry : kExperiments) {
     infos.push_back({.name = entry.name, .question = entry.question, .takes = entry.takes});
   }

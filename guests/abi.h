@@ -147,10 +147,10 @@ static_assert(sizeof(MailboxHeader) <= 4096);
 
 struct Mailbox {
   MailboxHeader header;
-  std::uint8_t header_padding[4096 - sizeof(MailboxHeader)];
-  std::uint8_t console[kConsoleBytesMax];
-  std::uint8_t request[kRequestBytesMax];
-  std::uint8_t response[kResponseBytesMax];
+  std::uint8_t header_padding[4096 - sizeof(MailboxHeader)] = {};
+  std::uint8_t console[kConsoleBytesMax] = {};
+  std::uint8_t request[kRequestBytesMax] = {};
+  std::uint8_t response[kResponseBytesMax] = {};
 };
 static_assert(sizeof(Mailbox) == 4096 + kConsoleBytesMax + kRequestBytesMax + kResponseBytesMax);
 static_assert(kMailboxAddress + sizeof(Mailbox) <= kSystemEnd);

@@ -51,7 +51,7 @@ class Parser {
   // The caller has checked that the bytes exist.
   template <typename T>
   [[nodiscard]] T copy(std::uint64_t offset) const {
-    T value;
+    T value{};
     std::memcpy(&value, bytes_.data() + offset, sizeof(T));
     return value;
   }

@@ -131,7 +131,8 @@ Result<void> write_gdt(GuestMemory& memory, std::uint32_t vcpus) {
     const std::array<std::uint64_t, 2> descriptor = {
         kTssLimit | ((base & 0xffffff) << 16) | (kBusyTss << 40) | ((base >> 24 & 0xff) << 56),
         base >> 32};
-    STASIS_TRY(memory.write_object(Gpa{kX86GdtAddress + kFirstTss + 16 * vcpu}, descriptor));
+    STASIS_TRY(memory.write_object(Gpa{kX86GdtAddress + kFirstTss + std::uint64_t{16} * vcpu},
+                                   descriptor));
   }
   return {};
 }

@@ -279,8 +279,28 @@ Result<void> KvmVcpu::complete_read(std::uint64_t value) {
   return {};
 }
 
+// immediate_exit makes KVM_RUN complete what is pending and do no more (api.rst, KVM_RUN).
+int KvmVcpu::enter_kernel_to_complete() {
+  set_immediate_exit(true);
+  const int answer = enter_kernel();
+  set_immediate_exit(false);
+  if (cancel_requested_.load()) {  // Its flag may be the one that was just lowered.
+    set_immediate_exit(true);
+  }
+  return answer;
+}
+
+// The instruction goes on with another access, which run() will hand out.
+Result<void> KvmVcpu::keep_next_access() {
+  STASIS_ASSIGN(const auto exit,
+                run_->exit_reason == KVM_EXIT_MMIO ? decode_mmio() : decode_port());
+  if (exit.has_value()) {
+    io_.hand_out_again();
+  }
+  return {};
+}
+
 // KVM completes an instruction that made a device access when KVM_RUN is called again.
-// immediate_exit makes it do only that (api.rst, KVM_RUN).
 Result<void> KvmVcpu::finish_instruction() {
   while (instruction_unfinished_) {
     if (io_.awaiting_answer() || io_.has_next()) {
@@ -289,13 +309,8 @@ Result<void> KvmVcpu::finish_instruction() {
                    "accesses: run() until it is finished"};
     }
     const bool slots_were_pending = !slots_.all_registered();
-    set_immediate_exit(true);
     instruction_unfinished_ = false;
-    const int answer = enter_kernel();
-    set_immediate_exit(false);
-    if (cancel_requested_.load()) {  // Its flag may be the one that was just lowered.
-      set_immediate_exit(true);
-    }
+    const int answer = enter_kernel_to_complete();
     if (answer == -EINTR) {
       break;
     }
@@ -303,13 +318,7 @@ Result<void> KvmVcpu::finish_instruction() {
       return KvmFd::request_error("KVM_RUN", -answer);
     }
     if (run_->exit_reason == KVM_EXIT_MMIO || run_->exit_reason == KVM_EXIT_IO) {
-      auto decoded = run_->exit_reason == KVM_EXIT_MMIO ? decode_mmio() : decode_port();
-      if (!decoded) {
-        return std::move(decoded).error();
-      }
-      if (decoded->has_value()) {
-        io_.hand_out_again();
-      }
+      STASIS_TRY(keep_next_access());
     } else if (!slots_were_pending) {
       return Error{Errc::kBackend, 0, describe_failure(fd_, run_.get())};
     }

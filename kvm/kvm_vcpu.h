@@ -77,6 +77,8 @@ class KvmVcpu final : public Vcpu {
   Result<void> check_thread() const;
   Result<void> pass_entry_gate();
   int enter_kernel() noexcept;  // KVM_RUN: 0 or -errno.
+  int enter_kernel_to_complete();
+  Result<void> keep_next_access();
   Result<VcpuExit> run_until_exit();
   Decoded decode_interruption();
   Decoded decode_refusal(int os_error, bool slots_were_pending);

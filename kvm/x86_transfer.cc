@@ -115,26 +115,35 @@ X86DebugRegisters from_kvm(const kvm_debugregs& r) {
   return out;
 }
 
+namespace {
+
+// KVM's flags are bytes.
+constexpr std::uint8_t flag(bool set) {
+  return static_cast<std::uint8_t>(set);
+}
+
+}  // namespace
+
 kvm_vcpu_events to_kvm(const X86PendingEvents& e, EventFeatures features) {
   kvm_vcpu_events out{};
   out.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
-  out.exception.injected = e.exception_injected ? 1 : 0;
+  out.exception.injected = flag(e.exception_injected);
   out.exception.nr = e.exception_vector;
-  out.exception.has_error_code = e.exception_has_error_code ? 1 : 0;
+  out.exception.has_error_code = flag(e.exception_has_error_code);
   out.exception.error_code = e.exception_error_code;
   if (features.payload) {
     out.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-    out.exception.pending = e.exception_pending ? 1 : 0;
-    out.exception_has_payload = e.exception_has_payload ? 1 : 0;
+    out.exception.pending = flag(e.exception_pending);
+    out.exception_has_payload = flag(e.exception_has_payload);
     out.exception_payload = e.exception_payload;
   }
-  out.interrupt.injected = e.interrupt_injected ? 1 : 0;
+  out.interrupt.injected = flag(e.interrupt_injected);
   out.interrupt.nr = e.interrupt_vector;
-  out.interrupt.soft = e.interrupt_soft ? 1 : 0;
+  out.interrupt.soft = flag(e.interrupt_soft);
   out.interrupt.shadow = e.interrupt_shadow;
-  out.nmi.injected = e.nmi_injected ? 1 : 0;
-  out.nmi.pending = e.nmi_pending ? 1 : 0;
-  out.nmi.masked = e.nmi_masked ? 1 : 0;
+  out.nmi.injected = flag(e.nmi_injected);
+  out.nmi.pending = flag(e.nmi_pending);
+  out.nmi.masked = flag(e.nmi_masked);
   out.sipi_vector = e.sipi_vector;
   if (e.sipi_vector != 0) {
     out.flags |= KVM_VCPUEVENT_VALID_SIPI_VECTOR;
@@ -142,14 +151,14 @@ kvm_vcpu_events to_kvm(const X86PendingEvents& e, EventFeatures features) {
   // Kernels without system management mode refuse the flag, also with zeros.
   if (e.smm_active || e.smi_pending || e.smm_inside_nmi || e.smi_latched_init) {
     out.flags |= KVM_VCPUEVENT_VALID_SMM;
-    out.smi.smm = e.smm_active ? 1 : 0;
-    out.smi.pending = e.smi_pending ? 1 : 0;
-    out.smi.smm_inside_nmi = e.smm_inside_nmi ? 1 : 0;
-    out.smi.latched_init = e.smi_latched_init ? 1 : 0;
+    out.smi.smm = flag(e.smm_active);
+    out.smi.pending = flag(e.smi_pending);
+    out.smi.smm_inside_nmi = flag(e.smm_inside_nmi);
+    out.smi.latched_init = flag(e.smi_latched_init);
   }
   if (features.triple_fault) {
     out.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
-    out.triple_fault.pending = e.triple_fault_pending ? 1 : 0;
+    out.triple_fault.pending = flag(e.triple_fault_pending);
   }
   return out;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,14 @@ struct RestoreOptions {
   std::optional<MonotonicNs> begin_at = {};    // For Milestone::kBegin; nothing: now.
   std::vector<int> host_cpus = {};
   ConsoleSink console = {};
+  // How often to look which pages are resident, for Milestone::kResidentP90 (session/residency.h).
+  // It disturbs the restore, so nothing, the default, is right wherever a latency is quoted.
+  std::optional<std::chrono::nanoseconds> sample_residency = {};
+  // Of the memory that is filled before the guest runs. Called on the calling thread.
+  std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = {};
+  // When this becomes true before the guest runs, the restore stops soon, leaves nothing and fails
+  // with kIo. Borrowed, may be null.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 enum class SaveKind : std::uint8_t {
@@ -100,6 +109,15 @@ struct Response {
   std::vector<std::byte> bytes = {};
   MonotonicNs requested_at = 0;
   MonotonicNs responded_at = 0;  // When the host saw the doorbell.
+};
+
+// What sampling the residency of a restored guest's memory found. Value.
+struct ResidencyReport {
+  std::uint64_t samples = 0;
+  std::uint64_t page_bytes = 0;      // Of the host.
+  std::uint64_t resident_pages = 0;  // At the first response, or at settle() if none was asked for.
+  // kResidentP90 may have come earlier by this much; nothing if there is no such moment.
+  std::optional<std::int64_t> error_ns = {};
 };
 
 // Totals for run records. Value.

@@ -38,6 +38,7 @@ class ParentCompare final : public DirtyTracker {
         compare(step, now, then, dirty);
       }
     }
+    STASIS_TRY(memory_.check_intact());
     return normalize(std::move(dirty));
   }
 

@@ -62,6 +62,14 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   restore_options.start = options.tracker.empty() ? options.start : StartMode::kPaused;
   restore_options.host_cpus = options.host_cpus;
   restore_options.milestones = &milestones;
+  restore_options.supervision = {.progress = options.progress, .cancel = options.cancel};
+  if (options.sample_residency) {
+    // When all is mapped and filled, and nothing has run.
+    restore_options.before_start = [&](const GuestMemory& memory, MachineState&) -> Result<void> {
+      STASIS_ASSIGN(parts.sampler, ResidencySampler::start(memory, *options.sample_residency));
+      return {};
+    };
+  }
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,
                 snapshot::restore(*chain, input, plan, backend, std::move(devices), restore_options,
                                   std::move(shell)));

@@ -89,6 +89,9 @@ class Session {
   // By how much kFirstInstruction may be wrong.
   [[nodiscard]] virtual std::int64_t first_instruction_error_ns() const = 0;
   [[nodiscard]] virtual Result<SessionCounters> counters() = 0;
+  // What RestoreOptions::sample_residency found, after the first response or settle(); before, and
+  // without the option, nothing.
+  [[nodiscard]] virtual const std::optional<ResidencyReport>& residency() const = 0;
 
   [[nodiscard]] virtual Machine& machine() = 0;  // For experiments and tests.
 };

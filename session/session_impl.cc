@@ -1,6 +1,7 @@
 #include "session/session_impl.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -57,7 +58,7 @@ Result<void> SessionImpl::note(const MachineEvent& event) {
       parts_.milestones->record_at(Milestone::kFirstResponse, event.at);
       note_first_instruction();
       responded_.push_back(event.at);
-      return {};
+      return note_residency(event.at);
     case MachineEvent::Kind::kCheckpoint:
       checkpoints_.push_back(event.value);
       held_ = true;
@@ -174,6 +175,27 @@ Result<void> SessionImpl::settle(std::chrono::nanoseconds timeout) {
     }
   }
   note_first_instruction();
+  return note_residency(host_clock().now());
+}
+
+Result<void> SessionImpl::note_residency(MonotonicNs at) {
+  if (parts_.sampler == nullptr) {
+    return {};
+  }
+  const std::unique_ptr<ResidencySampler> sampler = std::move(parts_.sampler);
+  STASIS_ASSIGN(const std::vector<ResidencySample> samples, sampler->stop());
+  ResidencyReport report;
+  report.samples = samples.size();
+  report.page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  report.resident_pages = samples.back().resident_pages;
+  const MonotonicNs begin = parts_.milestones->at(Milestone::kBegin).value_or(at);
+  if (const auto moment = moment_of_share(samples, begin, 90)) {
+    // The last look was after `at`, and the guest waited meanwhile.
+    const std::int64_t late = moment->at > at ? moment->at - at : 0;
+    parts_.milestones->record_at(Milestone::kResidentP90, moment->at - late);
+    report.error_ns = moment->error_ns - std::min(late, moment->error_ns);
+  }
+  residency_ = report;
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "core/dirty_tracker.h"
 #include "guests/doorbell_device.h"
 #include "session/console_buffer.h"
+#include "session/residency.h"
 #include "session/session.h"
 #include "session/tsc_clock.h"
 #include "snapshot/capture.h"
@@ -53,13 +54,16 @@ class SessionImpl final : public Session {
     std::vector<snapshot::Label> labels;
     std::optional<Parent> parent;
     bool restored = false;
-    bool saved_ready = false;        // Restored from a snapshot whose guest was warm.
-    bool will_ring = false;          // Runs to a doorbell by itself, without a request.
-    std::uint64_t filled_bytes = 0;  // By the restore.
+    bool saved_ready = false;                   // Restored from a snapshot whose guest was warm.
+    bool will_ring = false;                     // Runs to a doorbell by itself, without a request.
+    std::unique_ptr<ResidencySampler> sampler;  // Until the first response.
+    std::uint64_t filled_bytes = 0;             // By the restore.
     std::uint64_t mappings = 0;
   };
   SessionImpl(Parts parts, std::unique_ptr<Machine> machine);
   ~SessionImpl() override;
+  SessionImpl(const SessionImpl&) = delete;
+  SessionImpl& operator=(const SessionImpl&) = delete;
 
   Result<void> wait_ready(std::chrono::nanoseconds timeout) override;
   Result<Response> request(std::span<const std::byte> bytes,
@@ -82,6 +86,9 @@ class SessionImpl final : public Session {
     return first_instruction_error_ns_;
   }
   [[nodiscard]] Result<SessionCounters> counters() override;
+  [[nodiscard]] const std::optional<ResidencyReport>& residency() const override {
+    return residency_;
+  }
   [[nodiscard]] Machine& machine() override { return *machine_; }
 
   // The guest was started without release(): as good as resume().
@@ -96,6 +103,9 @@ class SessionImpl final : public Session {
   Result<void> release();
   // Records kFirstInstruction if the guest has executed since the restore.
   void note_first_instruction();
+  // Ends the sampling of residency, if there is any, and records kResidentP90: not later than `at`,
+  // since when the guest has touched nothing.
+  Result<void> note_residency(MonotonicNs at);
   [[nodiscard]] Error exited_instead(std::string_view of_what) const;
 
   [[nodiscard]] snapshot::CaptureOptions capture_options(const SaveOptions& options) const;
@@ -115,6 +125,7 @@ class SessionImpl final : public Session {
   GuestPhase phase_ = GuestPhase::kStarting;
   bool held_ = false;  // At kReady, kCheckpoint or kExit; resume() goes on.
   std::optional<std::uint64_t> exit_code_;
+  std::optional<ResidencyReport> residency_;
   std::deque<std::uint64_t> checkpoints_;
   std::deque<MonotonicNs> responded_;  // When the doorbell of each response not taken rang.
   std::deque<MonotonicNs> requested_;  // When each request without an answer was posted.

@@ -148,6 +148,7 @@ constexpr std::array<ToyGuest, 7> kToyGuests = {{
 
 std::vector<std::string> list_toy_guests() {
   std::vector<std::string> names;
+  names.reserve(kToyGuests.size());
   for (const ToyGuest& guest : kToyGuests) {
     names.emplace_back(guest.name);
   }

@@ -80,6 +80,7 @@ class GuestMemorySource final : public MemorySource {
                                           std::vector<std::byte>& /*buffer*/) const override {
     return memory_.view(range);
   }
+  [[nodiscard]] Result<void> check_views() const override { return memory_.check_files(); }
 
  private:
   const GuestMemory& memory_;
@@ -195,6 +196,7 @@ Result<void> SnapshotWriter::State::put_memory(const MemorySource& source, const
   plan.ranges = dirty != nullptr ? *dirty : ranges_of(manifest.regions);
   STASIS_ASSIGN(internal::PayloadContents contents,
                 internal::write_payload(plan, source, *payload, options.supervision));
+  STASIS_TRY(source.check_views());
   manifest.extents = dirty != nullptr ? with_inherited(manifest.regions, contents.extents)
                                       : std::move(contents.extents);
   manifest.payload_bytes = contents.payload_bytes;

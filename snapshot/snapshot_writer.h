@@ -75,6 +75,8 @@ class MemorySource {
   // as needed and belongs to the calling thread.
   virtual Result<std::span<const std::byte>> view(GpaRange range,
                                                   std::vector<std::byte>& buffer) const = 0;
+  // Asked after the last view(): whether all of them showed what the source holds.
+  [[nodiscard]] virtual Result<void> check_views() const { return {}; }
 };
 
 // Not thread-safe. Move-only.

@@ -58,9 +58,9 @@ class Mapping {
 };
 
 Error refused(const std::string& request) {
-  return Error{.code = Errc::kBackend,
-               .os_error = errno,
-               .message = "bare KVM floor: " + request + ": " + std::strerror(errno)};
+  Error error = errno_error(errno, "bare KVM floor: " + request);
+  error.code = Errc::kBackend;
+  return error;
 }
 
 void store(std::byte* memory, std::uint64_t offset, std::uint64_t value) {
@@ -160,9 +160,9 @@ struct Device {
 Result<Device> open_device() {
   Device device{.fd = UniqueFd(::open("/dev/kvm", O_RDWR | O_CLOEXEC)), .run_bytes = 0};
   if (!device.fd.is_open()) {
-    return Error{.code = Errc::kNotSupported,
-                 .os_error = errno,
-                 .message = std::string("bare KVM floor: open /dev/kvm: ") + std::strerror(errno)};
+    Error error = refused("open /dev/kvm");
+    error.code = Errc::kNotSupported;
+    return error;
   }
   const int run_bytes = ::ioctl(device.fd.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
   if (run_bytes < static_cast<int>(sizeof(kvm_run))) {

@@ -121,7 +121,9 @@ TrialRequest with_scratch(const TrialRequest& request, const std::string& scratc
   TrialRequest made = request;
   for (auto& [name, value] : made.parameters) {
     if (value.starts_with(kScratchPrefix)) {
-      value = scratch + "/" + value.substr(std::string_view(kScratchPrefix).size());
+      std::string path = scratch;
+      path.append("/").append(value, std::string_view(kScratchPrefix).size());
+      value = std::move(path);
     }
   }
   return made;

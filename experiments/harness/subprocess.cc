@@ -11,6 +11,8 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "core/unique_fd.h"
@@ -109,6 +111,30 @@ Result<bool> drain(int fd, std::string& text) {
   return got > 0;
 }
 
+// Why to give up, or nothing.
+std::optional<std::string_view> reason_to_stop(const ProcessOptions& options,
+                                               MonotonicNs deadline) {
+  if (options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed)) {
+    return ": cancelled";
+  }
+  if (host_clock().now() > deadline) {
+    return ": did not end in time, killed";
+  }
+  return std::nullopt;
+}
+
+// Reads what there is; a stream that has ended is no longer polled.
+Result<void> drain_ready(pollfd& stream, std::string& text) {
+  if (stream.fd < 0 || stream.revents == 0) {
+    return {};
+  }
+  STASIS_ASSIGN(const bool more, drain(stream.fd, text));
+  if (!more) {
+    stream.fd = -1;
+  }
+  return {};
+}
+
 // Until both streams end.
 Result<void> collect(Pipe& out, Pipe& err, const std::string& program,
                      const ProcessOptions& options, ProcessResult& result) {
@@ -116,27 +142,19 @@ Result<void> collect(Pipe& out, Pipe& err, const std::string& program,
   std::array<pollfd, 2> streams = {pollfd{out.read_end.get(), POLLIN, 0},
                                    pollfd{err.read_end.get(), POLLIN, 0}};
   while (streams[0].fd >= 0 || streams[1].fd >= 0) {
-    const bool cancelled =
-        options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
-    if (cancelled || host_clock().now() > deadline) {
-      return Error{.code = Errc::kTimeout,
-                   .message = program +
-                              (cancelled ? ": cancelled" : ": did not end in time, killed") +
-                              (result.standard_error.empty() ? "" : ": " + result.standard_error)};
+    if (const auto reason = reason_to_stop(options, deadline)) {
+      std::string message = program + std::string(*reason);
+      if (!result.standard_error.empty()) {
+        message.append(": ").append(result.standard_error);
+      }
+      return Error{.code = Errc::kTimeout, .message = std::move(message)};
     }
     // Wakes now and then to look at the cancel flag; data wakes it at once.
     if (::poll(streams.data(), streams.size(), 100) < 0 && errno != EINTR) {
       return errno_error(errno, "poll the trial process");
     }
-    for (std::size_t i = 0; i < streams.size(); ++i) {
-      if (streams[i].fd >= 0 && streams[i].revents != 0) {
-        STASIS_ASSIGN(const bool more, drain(streams[i].fd, i == 0 ? result.standard_output
-                                                                   : result.standard_error));
-        if (!more) {
-          streams[i].fd = -1;
-        }
-      }
-    }
+    STASIS_TRY(drain_ready(streams[0], result.standard_output));
+    STASIS_TRY(drain_ready(streams[1], result.standard_error));
   }
   return {};
 }

@@ -75,7 +75,9 @@ void add_trouble(const RowTable& table, std::span<const Row> rows, ReportData& d
     }
   }
   for (const auto& [cell, error] : errors) {
-    data.errors.push_back(cell + ": " + error);
+    std::string line = cell;
+    line.append(": ").append(error);
+    data.errors.push_back(std::move(line));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "core/mutex.h"
@@ -102,6 +103,9 @@ class Worker {
         return std::move(result).error().with_context("payload '" + source_->file->path() +
                                                       "': guest memory " + describe(part.whole));
       }
+    }
+    if (auto intact = window_.check(); !intact) {
+      return std::move(intact).error().with_context("payload '" + source_->file->path() + "'");
     }
     window_.close();
     return {};
@@ -249,18 +253,30 @@ class Worker {
   std::vector<std::byte> raw_, stored_;  // Scratch; at most one chunk each.
 };
 
+enum class Reports : std::uint8_t { kYes, kNo };
+
 // Hands areas to workers and keeps the failure with the lowest address, so that a damaged snapshot
 // gives the same message whatever the timing. Thread-safe.
 class Progress {
  public:
-  explicit Progress(const Schedule& schedule) : schedule_(schedule) {}
+  Progress(const Schedule& schedule, const Supervision& supervision)
+      : schedule_(schedule), supervision_(supervision) {
+    for (const Job& job : schedule_.jobs) {
+      total_bytes_ += job.range.size;
+    }
+  }
 
-  // Takes areas until there are none left or one has failed.
-  void work(Worker& worker) {
+  // Takes areas until there are none left, one has failed, or nobody wants them any more. One
+  // thread of all tells how far they are.
+  void work(Worker& worker, Reports reports) {
     for (;;) {
       // Relaxed: the counter only hands out numbers, joining the threads orders the rest.
       const std::size_t area = next_area_.fetch_add(1, std::memory_order_relaxed);
       if (area + 1 >= schedule_.area_starts.size() || failed(area)) {
+        return;
+      }
+      if (supervision_.cancelled()) {
+        fail(area, cancelled_error());
         return;
       }
       for (std::size_t i = schedule_.area_starts[area]; i < schedule_.area_starts[area + 1]; ++i) {
@@ -268,6 +284,11 @@ class Progress {
           fail(area, std::move(result).error());
           return;
         }
+        // Relaxed: a number to show.
+        done_bytes_.fetch_add(schedule_.jobs[i].range.size, std::memory_order_relaxed);
+      }
+      if (reports == Reports::kYes) {
+        report(done_bytes_.load(std::memory_order_relaxed));
       }
     }
   }
@@ -277,10 +298,16 @@ class Progress {
     if (failure_) {
       return *std::move(failure_);
     }
+    report(total_bytes_);
     return {};
   }
 
  private:
+  void report(std::uint64_t done_bytes) const {
+    if (supervision_.progress) {
+      supervision_.progress(done_bytes, total_bytes_);
+    }
+  }
   // An area below the failed one is still worth its error.
   bool failed(std::size_t area) {
     const MutexLock lock(mutex_);
@@ -295,6 +322,9 @@ class Progress {
   }
 
   const Schedule& schedule_;
+  const Supervision& supervision_;
+  std::uint64_t total_bytes_ = 0;  // Constant after construction.
+  std::atomic<std::uint64_t> done_bytes_ = 0;
   std::atomic<std::size_t> next_area_ = 0;
   Mutex mutex_;
   std::optional<Error> failure_ STASIS_GUARDED_BY(mutex_);
@@ -304,7 +334,7 @@ class Progress {
 }  // namespace
 
 Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource> sources,
-                         GuestMemory& memory) {
+                         GuestMemory& memory, const Supervision& supervision) {
   const Schedule schedule = make_schedule(plan);
   if (schedule.jobs.empty()) {
     return {};
@@ -316,10 +346,12 @@ Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource>
   for (std::size_t i = 0; i < threads; ++i) {
     workers.emplace_back(plan.verify, sources, memory);
   }
-  Progress progress(schedule);
+  Progress progress(schedule, supervision);
   std::atomic<std::size_t> next_worker = 0;  // Relaxed: it only hands out numbers.
-  run_on_threads(static_cast<std::uint32_t>(threads), [&] {
-    progress.work(workers[next_worker.fetch_add(1, std::memory_order_relaxed)]);
+  run_on_threads(static_cast<std::uint32_t>(threads), [&, caller = std::this_thread::get_id()] {
+    const bool here = std::this_thread::get_id() == caller;
+    progress.work(workers[next_worker.fetch_add(1, std::memory_order_relaxed)],
+                  here ? Reports::kYes : Reports::kNo);
   });
   return progress.outcome();
 }

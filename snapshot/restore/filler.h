@@ -14,6 +14,7 @@
 #include "core/result.h"
 #include "snapshot/file_system.h"
 #include "snapshot/manifest.h"
+#include "snapshot/progress.h"
 #include "snapshot/restore/plan.h"
 
 namespace stasis::snapshot::internal {
@@ -28,8 +29,9 @@ struct PayloadSource {
 
 // Fills `memory` as the plan's ReadInto and DecompressInto steps say; `sources` by depth. On an
 // error (kCorruption names file, chunk and guest address; kIo) the memory is undefined. Uses at
-// most 48 MiB of its own, however many threads the plan asks for.
+// most 48 MiB of its own, however many threads the plan asks for. A cancellation is noticed between
+// two areas of at most 8 MiB.
 Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource> sources,
-                         GuestMemory& memory);
+                         GuestMemory& memory, const Supervision& supervision);
 
 }  // namespace stasis::snapshot::internal

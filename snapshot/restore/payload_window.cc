@@ -35,6 +35,8 @@ Result<void> PayloadWindow::open(int fd, std::uint64_t offset, std::uint64_t siz
   base_ = static_cast<const std::byte*>(base);
   file_offset_ = begin;
   size_bytes_ = size;
+  // Whole pages: the handler replaces no less.
+  STASIS_TRY(guard_.watch(static_cast<std::byte*>(base), align_up(size, page)));
 #if defined(__linux__)
   // Reports what would otherwise be a SIGBUS, and takes one system call instead of a fault for
   // every 16 pages. EINVAL: a kernel before 5.14, which faults instead.
@@ -50,6 +52,7 @@ Result<void> PayloadWindow::open(int fd, std::uint64_t offset, std::uint64_t siz
 
 void PayloadWindow::close() noexcept {
   if (base_ != nullptr) {
+    guard_.release();
     ::munmap(const_cast<std::byte*>(base_), size_bytes_);  // NOLINT(*-const-cast): munmap's type.
     base_ = nullptr;
     size_bytes_ = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "core/file_loss_guard.h"
 #include "core/result.h"
 
 namespace stasis::snapshot::internal {
@@ -22,20 +23,22 @@ class PayloadWindow {
   PayloadWindow(PayloadWindow&&) = delete;
   PayloadWindow& operator=(PayloadWindow&&) = delete;
 
-  // kIo if the file does not have these bytes (any more) or they cannot be read. A file that is cut
-  // after open() returned raises SIGBUS on the next touch, as with every mapping; the window is
-  // therefore closed as soon as its bytes are used.
+  // kIo if the file does not have these bytes (any more) or they cannot be read.
   Result<void> open(int fd, std::uint64_t offset, std::uint64_t size_bytes);
   void close() noexcept;
 
   // The bytes at `offset` of the file; empty if the window does not hold all of them.
   [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t offset,
                                                  std::uint64_t size_bytes) const;
+  // kIo if the file was cut short after open() returned and bytes() showed zeros instead. To be
+  // asked when they have been used.
+  [[nodiscard]] Result<void> check() const { return guard_.check("map the payload"); }
 
  private:
   const std::byte* base_ = nullptr;
   std::uint64_t file_offset_ = 0;  // Of base_.
   std::uint64_t size_bytes_ = 0;
+  FileLossGuard guard_;
 };
 
 }  // namespace stasis::snapshot::internal

@@ -1,8 +1,12 @@
 #include "snapshot/restore/requirements.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 #include <string_view>
+
+#include "core/text.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -24,6 +28,22 @@ Result<void> check_vcpus(const Manifest& manifest, const Capabilities& capabilit
       return mismatch("it has a vCPU of architecture " +
                       std::string(name_of(architecture_of(state))));
     }
+  }
+  return {};
+}
+
+// The same limit as for a new guest: pages come as they are touched, but tables for all of them
+// come at once.
+Result<void> check_memory(const Manifest& manifest) {
+  std::uint64_t bytes = 0;  // Cannot wrap: the manifest's rules bound it.
+  for (const ManifestRegion& region : manifest.regions) {
+    bytes += region.range.size;
+  }
+  const std::uint64_t host_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                   static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (bytes > host_bytes) {
+    return mismatch("the guest has " + describe_bytes(bytes) + " of memory, this host " +
+                    describe_bytes(host_bytes));
   }
   return {};
 }
@@ -82,6 +102,7 @@ Result<void> check_requirements(const Manifest& manifest, const Capabilities& ca
                     " bytes, this backend's " + std::to_string(capabilities.page_size_bytes));
   }
   STASIS_TRY(check_vcpus(manifest, capabilities));
+  STASIS_TRY(check_memory(manifest));
   if (cpu == CpuCheck::kEnforce) {
     STASIS_TRY(check_features(manifest, capabilities));
   }

@@ -22,8 +22,8 @@ std::vector<std::string> missing_cpu_features(const Manifest& manifest,
                                               const Capabilities& capabilities);
 
 // kMismatch naming what does not fit and both values: architecture, page size, number of vCPUs
-// (with the host's limit), each missing CPU feature, the clock; devices that `bus` lacks or has in
-// excess.
+// (with the host's limit), memory beyond the host's, each missing CPU feature, the clock; devices
+// that `bus` lacks or has in excess.
 Result<void> check_requirements(const Manifest& manifest, const Capabilities& capabilities,
                                 const DeviceBus& bus, CpuCheck cpu);
 

@@ -77,7 +77,8 @@ std::vector<bool> needed_tables(const RestorePlan& plan, std::size_t depth) {
   return needed;
 }
 
-Result<void> fill(const SnapshotChain& chain, const RestorePlan& plan, GuestMemory& memory) {
+Result<void> fill(const SnapshotChain& chain, const RestorePlan& plan, GuestMemory& memory,
+                  const Supervision& supervision) {
   const std::vector<bool> needed = needed_tables(plan, chain.depth());
   std::vector<ChunkTable> tables(chain.depth());
   std::vector<internal::PayloadSource> sources;
@@ -88,7 +89,7 @@ Result<void> fill(const SnapshotChain& chain, const RestorePlan& plan, GuestMemo
     }
     sources.push_back({&reader.payload(), reader.manifest().chunk_bytes, tables[depth].chunks});
   }
-  return internal::fill_memory(plan, sources, memory);
+  return internal::fill_memory(plan, sources, memory, supervision);
 }
 
 }  // namespace
@@ -125,8 +126,8 @@ PlanInput plan_input(const SnapshotChain& chain) {
 }
 
 Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
-                                                    const RestorePlan& plan,
-                                                    const PlanInput& input) {
+                                                    const RestorePlan& plan, const PlanInput& input,
+                                                    const Supervision& supervision) {
   STASIS_TRY(check_plan(plan, input));
   STASIS_ASSIGN(auto memory, GuestMemory::create(plan.regions, input.page_size_bytes));
   Mapper mapper(chain, *memory);
@@ -137,7 +138,7 @@ Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
     STASIS_TRY(std::visit(mapper, step));
   }
   if (has_fills) {
-    STASIS_TRY(fill(chain, plan, *memory));
+    STASIS_TRY(fill(chain, plan, *memory, supervision));
   }
   return memory;
 }
@@ -152,7 +153,7 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
   if (auto fit = check_requirements(manifest, backend.capabilities(), *bus, options.cpu); !fit) {
     return std::move(fit).error().with_context(context);
   }
-  auto memory = restore_memory(chain, plan, input);
+  auto memory = restore_memory(chain, plan, input, options.supervision);
   if (!memory) {
     return std::move(memory).error().with_context(context);
   }

@@ -15,6 +15,7 @@
 #include "core/machine.h"
 #include "core/milestones.h"
 #include "core/result.h"
+#include "snapshot/progress.h"
 #include "snapshot/restore/plan.h"
 #include "snapshot/restore/requirements.h"
 #include "snapshot/snapshot_chain.h"
@@ -31,6 +32,7 @@ struct RestoreOptions {
   // kBegin and kHeader are the caller's; kPrefetched is recorded when the plan's filling is done,
   // the others by the Machine. Borrowed, may be null.
   MilestoneLog* milestones = nullptr;
+  Supervision supervision = {};  // Of the filling, which can take long.
   // Called when memory is complete and before any vCPU exists, to change what the guest will find
   // (a request in its mailbox, a new generation id). An error ends the restore. May be empty.
   std::function<Result<void>(GuestMemory&, MachineState&)> before_start = {};
@@ -50,7 +52,7 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
 
 // The memory half of restore() alone, for measurements and tests: regions created, mapped, filled.
 Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
-                                                    const RestorePlan& plan,
-                                                    const PlanInput& input);
+                                                    const RestorePlan& plan, const PlanInput& input,
+                                                    const Supervision& supervision = {});
 
 }  // namespace stasis::snapshot

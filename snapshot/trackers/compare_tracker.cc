@@ -85,13 +85,16 @@ class CompareTracker final : public DirtyTracker {
       remembered_.push_back(std::move(remembered));
     }
     (void)look();
+    STASIS_TRY(memory_.check_intact());
     state_.set(true);
     return {};
   }
 
   Result<GpaRanges> collect() override {
     STASIS_TRY(state_.check_can_collect());
-    return look();
+    GpaRanges dirty = look();
+    STASIS_TRY(memory_.check_intact());
+    return dirty;
   }
 
   Result<void> disarm() override {

@@ -129,6 +129,26 @@ TEST_P(Flow, MilestonesAreInOrderAndRepeatsAreSummarised) {
   EXPECT_LE(response.at("median_ns"), response["p90_ns"]);
 }
 
+TEST_P(Flow, ResidencyIsSampledOnlyWhenItIsAskedFor) {
+  save_warm("warm");
+  for (const std::string policy : {"lazy", "eager"}) {
+    const std::vector<std::string> plain = {"restore", "warm",      "--policy",
+                                            policy,    "--request", "again"};
+    std::vector<std::string> sampled = plain;
+    sampled.insert(sampled.end(), {"--sample-residency", "1ms"});
+    const nlohmann::json without = ok(guest(plain)).at("trials").at(0);
+    EXPECT_TRUE(without.at("milestones_ns").at("resident_p90").is_null());
+    EXPECT_FALSE(without.contains("residency"));
+    const nlohmann::json with = ok(guest(sampled)).at("trials").at(0);
+    const auto& at = with.at("milestones_ns");
+    EXPECT_GE(with.at("residency").at("samples"), 2);
+    EXPECT_GT(with.at("residency").at("resident_bytes"), 0);
+    EXPECT_GE(with.at("residency").at("resident_p90_error_ns"), 0);
+    EXPECT_GE(at.at("resident_p90"), at.at("prefetched"));
+    EXPECT_LE(at.at("resident_p90"), at.at("first_response"));
+  }
+}
+
 TEST_P(Flow, TheSpawnMilestoneIsTheParentsClock) {
   save_warm("warm");
   timespec now = {};

@@ -3,11 +3,16 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "session/backends.h"
+#include "session/session.h"
 #include "tests/cli/program.h"
+#include "tests/support/must.h"
 
 namespace stasis::cli::test {
 namespace {
@@ -24,6 +29,11 @@ class Interrupt : public ::testing::Test {
             "--save", name,       "--chunk",   "4K",   "--layout", "packed", "--force"};
   }
 
+  // Past execve(); before, it is a copy of this process.
+  static bool is_program(const Process& process) {
+    return read_file("/proc/" + std::to_string(process.pid()) + "/comm") == "stasis\n";
+  }
+
   TemporaryDirectory directory_;
 };
 
@@ -32,8 +42,7 @@ TEST_F(Interrupt, CtrlCWhileWaitingEndsWith130) {
     Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "1h"},
                     {.directory = directory_.path()});
     // The handler is installed before anything else; a moment lets it get past execve().
-    while (process.is_running() &&
-           read_file("/proc/" + std::to_string(process.pid()) + "/comm") != "stasis\n") {
+    while (process.is_running() && !is_program(process)) {
     }
     usleep(200'000);
     process.kill(signal);
@@ -92,6 +101,60 @@ TEST_F(Interrupt, KillAtAnyMomentOfASaveKeepsTheOldSnapshot) {
   ASSERT_EQ(stasis(save_command("warm")).exit_code, 0);
   EXPECT_EQ(list(directory_.path()), std::vector<std::string>{"warm"});
   EXPECT_EQ(stasis({"verify", "warm"}).exit_code, 0);
+}
+
+// Memory that takes long to restore: none of it zero, in small compressed chunks.
+void save_slow_snapshot(const std::string& path) {
+  const auto backend = must(session::make_backend("mock"));
+  session::LaunchOptions launch;
+  launch.guest = "toy:counter";
+  const auto guest = must(session::Session::launch(*backend, launch));
+  must(guest->wait_ready(std::chrono::seconds(20)));
+  GuestMemory& memory = guest->machine().memory();
+  constexpr std::uint64_t kToyBytes = std::uint64_t{8} << 20U;  // Where the toy and its data lie.
+  const auto rest = must(memory.writable_view({Gpa{kToyBytes}, memory.size_bytes() - kToyBytes}));
+  std::memset(rest.data(), 0x5A, rest.size());
+  session::SaveOptions save;
+  save.layout = snapshot::Layout::kPacked;
+  save.codec = snapshot::Codec::kLz4;
+  save.chunk_bytes = 4096;
+  save.sync = false;
+  must(guest->save(path, save));
+}
+
+// Without what is mapped from files: a program with sanitizers has much of that before main().
+std::uint64_t resident_anonymous_bytes(pid_t pid) {
+  std::istringstream statm(read_file("/proc/" + std::to_string(pid) + "/statm"));
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  std::uint64_t of_files = 0;
+  statm >> total >> resident >> of_files;
+  return (resident - of_files) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST_F(Interrupt, CtrlCDuringALongFillEndsItThere) {
+  save_slow_snapshot(directory_ / "slow");
+  bool stopped_within = false;
+  // On a busy machine the signal may come when the memory is full already: then once more.
+  for (int attempt = 0; attempt < 20 && !stopped_within; ++attempt) {
+    Process process({"restore", "slow", "--backend", "mock", "--policy", "eager", "--repeat",
+                     "1000000", "--json"},
+                    {.directory = directory_.path()});
+    constexpr std::uint64_t kWellWithin = std::uint64_t{96} << 20U;
+    while (process.is_running() && !is_program(process)) {
+    }
+    while (process.is_running() && resident_anonymous_bytes(process.pid()) < kWellWithin) {
+    }
+    process.kill(SIGINT);
+    const Outcome outcome = process.wait();
+    EXPECT_FALSE(outcome.signaled);
+    EXPECT_EQ(outcome.exit_code, 130) << outcome.err;
+    EXPECT_EQ(outcome.json().at("error").at("code"), "interrupted");
+    EXPECT_EQ(list(directory_.path()), std::vector<std::string>{"slow"});
+    // A restore that was not cut short would be in the list of trials.
+    stopped_within = outcome.json().at("trials").empty();
+  }
+  EXPECT_TRUE(stopped_within);
 }
 
 TEST_F(Interrupt, RestoresStopBetweenRepeats) {

@@ -213,6 +213,33 @@ TEST_P(MockSession, CancelledAndFailedSavesLeaveNothing) {
   ASSERT_OK((*session)->save(path("warm"), {}));
 }
 
+TEST_P(MockSession, ALazyGuestWhosePayloadIsCutShortFailsAndIsNotSaved) {
+  {
+    auto session = launch("counter");
+    ASSERT_OK(session);
+    ASSERT_OK((*session)->wait_ready(kWait));
+    ASSERT_OK((*session)->save(path("warm"), {}));
+  }
+  RestoreOptions options;
+  options.start = StartMode::kPaused;
+  auto asked = restore("warm", options);
+  auto saved = restore("warm", options);
+  ASSERT_OK(asked);
+  ASSERT_OK(saved);
+  fs::resize_file(path("warm/memory"), 0);
+  const auto response = (*asked)->request(bytes_of("next"), kWait);
+  ASSERT_FALSE(response);
+  EXPECT_THAT(response.error().message, HasSubstr("cut short"));
+  const auto report = (*saved)->save(path("after"), {});
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().message, HasSubstr("cut short"));
+  EXPECT_FALSE(fs::exists(path("after")));
+  // And is refused by whoever comes now.
+  const auto late = restore("warm", options);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::kCorruption);
+}
+
 TEST_P(MockSession, SettleEndsForGuestsThatNeverRing) {
   auto session = launch("busy");
   ASSERT_OK(session);

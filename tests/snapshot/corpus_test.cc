@@ -37,7 +37,9 @@ TEST_P(FuzzCorpus, StillHasAllItsProperties) {
 
 INSTANTIATE_TEST_SUITE_P(All, FuzzCorpus,
                          ::testing::Values(Target{"manifest", manifest}, Target{"index", index},
-                                           Target{"page_codec", page_codec}),
+                                           Target{"page_codec", page_codec},
+                                           Target{"elf_image", elf_image},
+                                           Target{"doorbell_state", doorbell_state}),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 }  // namespace

@@ -108,9 +108,9 @@ class KvmRestoreTest : public KvmTest, public ::testing::WithParamInterface<Rest
 };
 
 TEST_P(KvmRestoreTest, TortureEndsTheSameFromEveryLinkOfAChainUnderEveryPolicy) {
-  constexpr int kLinks = 4;
+  constexpr int kLinks = 8;
   GuestOptions options;
-  options.arguments = "checkpoints=6 memory=2";
+  options.arguments = "checkpoints=10 memory=2";
   options.memory_bytes = std::uint64_t{32} << 20U;
   options.vcpus = GetParam().vcpus;
   GuestMachine original = launch(options);
@@ -155,6 +155,48 @@ TEST_P(KvmRestoreTest, TortureEndsTheSameFromEveryLinkOfAChainUnderEveryPolicy) 
           {"lazy", many_mappings}}) {
       SCOPED_TRACE(saved.path + ", " + std::string(policy));
       auto guest = restore_guest(saved.path, policy, policy_options);
+      ASSERT_TRUE(guest) << guest.error().to_string();
+      expect_same_machine(*guest, saved);
+      const auto again = run_to_end(*guest);
+      ASSERT_TRUE(again) << again.error().to_string() << guest->console->text();
+      EXPECT_EQ(again->exit_code, 0U);
+      EXPECT_EQ(again->console, all_output.substr(saved.console_bytes));
+    }
+  }
+}
+
+// Not at a checkpoint, where the guest has just made a call, but wherever it happens to be.
+TEST_P(KvmRestoreTest, TortureEndsTheSameWhereverInItsWorkItWasSaved) {
+  GuestOptions options;
+  options.arguments = "checkpoints=4 memory=2";
+  options.memory_bytes = std::uint64_t{32} << 20U;
+  options.vcpus = GetParam().vcpus;
+  GuestMachine original = launch(options);
+  ASSERT_NE(original.machine, nullptr);
+  ASSERT_TRUE(run_to_event(*original.machine));  // Ready.
+  std::vector<Saved> snapshots;
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(original.machine->resume());
+    const auto event = original.machine->wait_event(std::chrono::milliseconds(i));
+    ASSERT_TRUE(event || event.error().code == Errc::kTimeout) << event.error().to_string();
+    if (event && event->kind == MachineEvent::Kind::kExit) {
+      break;
+    }
+    ASSERT_TRUE(original.machine->pause(std::chrono::seconds(30)));
+    snapshots.push_back(note(original, directory_.path("at-" + std::to_string(i))));
+    const auto full = capture_full(*original.machine, posix_file_system(), snapshots.back().path,
+                                   capture_options(GetParam().format));
+    ASSERT_TRUE(full) << full.error().to_string();
+  }
+  ASSERT_GE(snapshots.size(), 2U);
+  const auto end = run_to_end(original);
+  ASSERT_TRUE(end) << end.error().to_string();
+  ASSERT_EQ(end->exit_code, 0U);
+  const std::string all_output = original.console->text();
+  for (const Saved& saved : snapshots) {
+    for (const std::string_view policy : {"eager", "lazy"}) {
+      SCOPED_TRACE(saved.path + ", " + std::string(policy));
+      auto guest = restore_guest(saved.path, policy, {});
       ASSERT_TRUE(guest) << guest.error().to_string();
       expect_same_machine(*guest, saved);
       const auto again = run_to_end(*guest);

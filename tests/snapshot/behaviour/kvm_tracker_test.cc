@@ -102,6 +102,29 @@ TEST_P(KvmTrackerTest, MissesNoPageFromBootToManyCheckpoints) {
       << "nothing has run since the last collection";
 }
 
+// Where the guest never looks: the end of its RAM.
+TEST_P(KvmTrackerTest, SeesWhatTheHostWritesBetweenWhatTheGuestWrites) {
+  ASSERT_TRUE(run_to_event(*guest_.machine));
+  ASSERT_TRUE(compare_->arm());
+  ASSERT_TRUE(guest_.machine->arm_dirty(*tracker_));
+  GuestMemory& memory = guest_.machine->memory();
+  const Gpa end = memory.regions().back().range.end();
+  for (std::uint64_t i = 1; i <= 6; ++i) {
+    // Across a border of pages, and of the chunks that a fault makes writable.
+    const Gpa border{end.value - i * (std::uint64_t{1} << 20U)};
+    const GpaRange pages{Gpa{border.value - 4096}, 8192};
+    ASSERT_TRUE(memory.write_object(Gpa{border.value - 4}, 0x1111111111111111 * i));
+    if (i % 2 == 0) {
+      ASSERT_TRUE(run_to_event(*guest_.machine));
+    }
+    const auto seen = guest_.machine->collect_dirty(*tracker_);
+    ASSERT_TRUE(seen) << seen.error().to_string();
+    const GpaRanges changed = *compare_->collect();
+    EXPECT_THAT(subtract({pages}, changed), IsEmpty()) << "the oracle does not see it";
+    EXPECT_THAT(subtract(changed, *seen), IsEmpty());
+  }
+}
+
 TEST_P(KvmTrackerTest, MissesNothingWhenPausedInTheMiddleOfWork) {
   ASSERT_TRUE(run_to_event(*guest_.machine));
   ASSERT_TRUE(compare_->arm());
