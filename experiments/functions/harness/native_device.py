@@ -6,10 +6,8 @@ is a line, returns at most one line, and returns 0 when the end-of-file characte
 would begin (termios(3)). All else that terminals do is switched off. What differs from the device in a
 VM: isatty() is true, so that C's streams are flushed at each line by themselves."""
 
-import fcntl
 import os
 import select
-import struct
 import termios
 import time
 
@@ -44,21 +42,21 @@ class NativeDevice:
         for descriptor in (self._host, self._program):
             os.close(descriptor)
 
-    def _unread_bytes(self):
-        answer = fcntl.ioctl(self._program, termios.FIONREAD, bytes(4))
-        return struct.unpack("i", answer)[0]
+    def _write(self, data, deadline):
+        """The kernel takes some ten kilobytes that the program has not read yet; then it is waited for."""
+        while data:
+            try:
+                data = data[os.write(self._host, data):]
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DeviceTimeout("the program did not read its request") from None
+                time.sleep(POLL_SECONDS)
 
     def send(self, line, deadline):
         """Makes the line (bytes with their line end) the next request. Times are of time.monotonic()."""
-        while len(line) > PART_BYTES:
-            # The end-of-file character after some bytes hands them over without ending the file.
-            os.write(self._host, line[:PART_BYTES] + END)
-            line = line[PART_BYTES:]
-            while self._unread_bytes() > 0:
-                if time.monotonic() > deadline:
-                    raise DeviceTimeout("the program did not read its request")
-                time.sleep(POLL_SECONDS)
-        os.write(self._host, line)
+        parts = [line[at:at + PART_BYTES] for at in range(0, len(line), PART_BYTES)]
+        # The end-of-file character after some bytes hands them over without ending the file.
+        self._write(END.join(parts), deadline)
 
     def end(self):
         """No further request will come: the next read returns 0."""

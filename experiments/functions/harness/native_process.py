@@ -74,6 +74,9 @@ class NativeProcess:
             if number == READ:
                 return self._is_device(first)
             return number in (POLL, PPOLL) and self._polls_device(first, second)
+        except PermissionError:
+            raise self.failure("this user may not see what the program waits for (/proc/PID/syscall; "
+                               "is kernel.yama.ptrace_scope above 1?)") from None
         except (OSError, IndexError):
             return False
 

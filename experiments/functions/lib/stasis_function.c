@@ -12,16 +12,16 @@ static int fail(const char* what) {
   return 1;
 }
 
-/* Reads up to the end of the line; of a line that is too long, the beginning, and drops the rest.
- */
+/* Reads a line; of one that is too long, the beginning, and drops the rest. Not fgets(): a 0 in the
+   line would look like its end. False at the end of the requests. */
 static bool read_request(FILE* requests, char* line, size_t size) {
-  if (fgets(line, (int)size, requests) == NULL)
+  size_t length = 0;
+  int character = getc(requests);
+  if (character == EOF)
     return false;
-  size_t length = strcspn(line, "\n");
-  if (line[length] == '\0') {
-    int character = getc(requests);
-    while (character != EOF && character != '\n')
-      character = getc(requests);
+  for (; character != EOF && character != '\n'; character = getc(requests)) {
+    if (length + 1 < size)
+      line[length++] = (char)character;
   }
   line[length] = '\0';
   return true;
@@ -64,8 +64,11 @@ bool stasis_text(const char* request, const char* name, char* value, size_t size
   const char* begin = find_member(request, name);
   if (begin == NULL || *begin != '"')
     return false;
-  size_t length = strcspn(begin + 1, "\"\\");
-  if (begin[1 + length] != '"' || length >= size)
+  const char* end = begin + 1;
+  while (*end >= ' ' && *end <= '~' && *end != '"' && *end != '\\')
+    ++end;
+  size_t length = (size_t)(end - begin) - 1;
+  if (*end != '"' || length >= size)
     return false;
   memcpy(value, begin + 1, length);
   value[length] = '\0';

@@ -14,7 +14,8 @@ typedef void (*stasis_handler)(const char* request, char* response, size_t size)
 int stasis_serve(stasis_handler handle);
 
 /* The value of a member of a flat JSON object; false when it is absent or something else. They know
-   as much JSON as the functions need: no nesting, no escapes. */
+   as much JSON as the functions need: no nesting, and strings of printable ASCII without escapes.
+ */
 bool stasis_text(const char* request, const char* name, char* value, size_t size);
 bool stasis_integer(const char* request, const char* name, uint64_t least, uint64_t most,
                     uint64_t* value);

@@ -92,6 +92,7 @@ end
 
 -- The value of a JSON text (null: nil), or nil and why not.
 function json.decode(text)
+  if not utf8.len(text) then return nil, "not UTF-8" end
   local well, value, stop = pcall(function() return decode_value(text, skip(text, 1), 0) end)
   if not well then return nil, tostring(value) end
   if skip(text, stop) <= #text then return nil, "more than one value" end

@@ -3,4 +3,4 @@
 
 def make(random, corpus):
     del random, corpus
-    return {}, {"a": [{"mib": 16}, {"mib": 32}], "b": [{"mib": 32}, {"mib": 64}]}
+    return {}, {"a": [{"mib": 16}, {"mib": 32}], "b": [{"mib": 48}, {"mib": 64}]}

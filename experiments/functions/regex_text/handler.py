@@ -1,4 +1,5 @@
-"""Text with regular expressions: addresses, numbers and dates are found and masked, and words counted.
+"""Text with regular expressions: addresses, numbers and dates are found and masked, and
+the words of what is left (masks too) are counted.
 
 None of the papers' lists has it; it stands for log and text processing (SeBS and vSwarm have the like).
 The expressions are compiled before the first request."""
