@@ -1,8 +1,8 @@
 """REAP's video_processing (FunctionBench's, which greys a film): grey each frame, mark what moved since
 the frame before, and encode the frames again.
 
-Differs: the papers use OpenCV or ffmpeg on H.264 films; OpenCV in Debian needs half a gigabyte of
-packages. Here the frames come uncompressed and leave as JPEGs, by Pillow."""
+Differs: the papers use OpenCV or ffmpeg on H.264 films; OpenCV takes 420 MB in Debian with what it
+needs. Here the frames come uncompressed and leave as JPEGs, by Pillow."""
 
 import io
 
