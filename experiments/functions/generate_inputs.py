@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the inputs of the functions: the same bytes on every machine and under every version of Python."""
+"""Makes the inputs of the functions: the same bytes on every machine, under every version of Python."""
 
 import argparse
 import sys
@@ -24,7 +24,8 @@ def main():
         sys.exit(f"generate_inputs: {error}")
     unknown = set(arguments.names) - {function.name for function in functions}
     if unknown:
-        sys.exit(f"generate_inputs: there is no function {', '.join(sorted(unknown))}; see the program list")
+        sys.exit(f"generate_inputs: there is no function {', '.join(sorted(unknown))}; "
+                 "see the program list")
     for function in functions:
         if not arguments.names or function.name in arguments.names:
             folder = input_files.write(function, arguments.out)

@@ -40,17 +40,18 @@ def parse_arguments(words):
         words, command = words[:at], words[at + 1:]
     parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", metavar="NAME", nargs="*", help="functions of the set (see the program list)")
-    parser.add_argument("--all", action="store_true", help="every function of the set")
-    parser.add_argument("--set", choices=("a", "b", "both"), default="a", help="its requests (default: a)")
-    parser.add_argument("--request", action="append", metavar="JSON", help="this request instead; repeatable")
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="fresh processes (default: 1)")
-    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="for each step (default: 60)")
-    parser.add_argument("--inputs", metavar="FOLDER", help="keep the inputs here (default: a temporary folder)")
-    parser.add_argument("--programs", metavar="FOLDER", default="", help="where the functions in C were built")
-    parser.add_argument("--responses", metavar="FOLDER", help="write NAME.SET.jsonl with the responses here")
-    parser.add_argument("--syscalls", action="store_true", help="count system calls, in one more run under strace")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="*", help="functions of the set (see the program list)")
+    add("--all", action="store_true", help="every function of the set")
+    add("--set", choices=("a", "b", "both"), default="a", help="its requests (default: a)")
+    add("--request", action="append", metavar="JSON", help="this request instead; repeatable")
+    add("--repeat", type=int, default=1, metavar="N", help="fresh processes (default: 1)")
+    add("--timeout", type=float, default=60, metavar="SECONDS", help="for each step (default: 60)")
+    add("--inputs", metavar="FOLDER", help="keep the inputs here (default: a temporary folder)")
+    add("--programs", metavar="FOLDER", default="", help="where the functions in C were built")
+    add("--responses", metavar="FOLDER", help="write NAME.SET.jsonl with the responses here")
+    add("--syscalls", action="store_true", help="count system calls, in a further run under strace")
+    add("--json", action="store_true", help="one JSON object a line instead of a table")
     arguments = parser.parse_args(words)
     arguments.command = command
     if sum((bool(arguments.names), arguments.all, bool(command))) != 1:
@@ -96,10 +97,12 @@ def print_row(row, arguments):
         return
     calls = ""
     if row.get("syscalls"):
-        calls = f"  {sum(row['syscalls']['up_to_ready'].values()):6} {sum(row['syscalls']['afterwards'].values()):6}"
-    print(f"{row['function']:17} {row['set']:3} {milliseconds(row['ready_ns']):>9} "
-          f"{milliseconds(row['first_response_ns']):>9} {milliseconds(median(row['request_ns'][1:])):>9} "
-          f"{row['peak_memory_bytes'] / 2**20:8.1f}{calls}", flush=True)
+        before, after = (sum(calls.values()) for calls in row["syscalls"].values())
+        calls = f"  {before:6} {after:6}"
+    times = (row["ready_ns"], row["first_response_ns"], median(row["request_ns"][1:]))
+    print(f"{row['function']:17} {row['set']:3} "
+          + " ".join(f"{milliseconds(each):>9}" for each in times)
+          + f" {row['peak_memory_bytes'] / 2**20:8.1f}{calls}", flush=True)
 
 
 def own_requests(arguments):
@@ -150,8 +153,8 @@ def run_functions(functions, folder, arguments):
 def main():
     arguments = parse_arguments(sys.argv[1:])
     if not arguments.json:
-        print(f"{'function':17} {'set':3} {'ready ms':>9} {'first ms':>9} {'others ms':>9} {'peak MiB':>8}"
-              + ("   calls: ready, after" if arguments.syscalls else ""))
+        print(f"{'function':17} {'set':3} {'ready ms':>9} {'first ms':>9} {'others ms':>9} "
+              f"{'peak MiB':>8}" + ("   calls: ready, after" if arguments.syscalls else ""))
     if arguments.command:
         environment = {"LC_ALL": "C.UTF-8", "TZ": "UTC0", "PATH": "/usr/bin:/bin", "HOME": "/"}
         job = ("own", arguments.command, environment, own_requests(arguments))
@@ -163,7 +166,8 @@ def main():
         return 1
     unknown = set(arguments.names) - {function.name for function in functions}
     if unknown:
-        print(f"native_run: there is no function {', '.join(sorted(unknown))}; see the program list", file=sys.stderr)
+        print(f"native_run: there is no function {', '.join(sorted(unknown))}; see the program list",
+              file=sys.stderr)
         return 2
     wanted = [function for function in functions if arguments.all or function.name in arguments.names]
     if arguments.inputs:

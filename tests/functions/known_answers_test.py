@@ -54,7 +54,8 @@ class Pagerank(unittest.TestCase):
     def solved(links, damping=Fraction(85, 100)):
         """The ranks by Gauss' elimination in fractions: no iteration, no rounding."""
         count = len(links)
-        rows = [[Fraction(int(i == j)) for j in range(count)] + [(1 - damping) / count] for i in range(count)]
+        rows = [[Fraction(int(i == j)) for j in range(count)] + [(1 - damping) / count]
+                for i in range(count)]
         for source, targets in enumerate(links):
             for target in targets or range(count):
                 rows[target][source] -= damping / (len(targets) or count)
@@ -94,7 +95,8 @@ class Matmul(unittest.TestCase):
             product = self.multiplied(self.draw(n, generator), self.draw(n, generator))
             answer, = ask("matmul", {"n": n, "seed": seed})
             self.assertEqual(answer["trace"], sum(product[i][i] for i in range(n)))
-            self.assertEqual(answer["sha256"], digest(*(" ".join(map(str, row)).encode() for row in product)))
+            rows = (" ".join(map(str, row)).encode() for row in product)
+            self.assertEqual(answer["sha256"], digest(*rows))
 
 
 class MatmulNumpy(unittest.TestCase):
@@ -209,7 +211,8 @@ class LrServing(unittest.TestCase):
 
     def test_a_better_word_makes_a_better_review(self):
         model = (inputs_of(function_named("lr_serving")) / "model.tsv").read_text(encoding="utf-8")
-        weights = {word: float(weight) for word, weight in (line.split("\t") for line in model.splitlines())}
+        pairs = (line.split("\t") for line in model.splitlines())
+        weights = {word: float(weight) for word, weight in pairs}
         bias = weights.pop("")
         ranked = sorted(weights, key=weights.get)
         answer, = ask("lr_serving", {"texts": [ranked[0], ranked[-1], "zzzzzz"]})

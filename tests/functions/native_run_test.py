@@ -18,6 +18,7 @@ from support import FUNCTIONS, Place, input_files, inputs_of, manifest
 
 import traced
 
+OPEN = "import os\nd = open(os.environ['STASIS_DEVICE'], 'r+b', 0)\n"
 PROGRAM = [sys.executable, "-B", str(FUNCTIONS / "native_run.py")]
 # Not like that of another run of this test.
 SLEEP = f"time.sleep({100_000 + os.getpid()})"
@@ -51,13 +52,13 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(texts, [b'{"text":"Hello, Ada!"}\n{"text":"Hello, Grace!"}\n'] * 2)
 
     def test_a_program_of_ones_own_is_asked_ones_own_request(self):
-        code = "import os\nd = open(os.environ['STASIS_DEVICE'], 'r+b', 0)\nwhile r := d.read(99): d.write(r[::-1][1:] + b'\\n')"
+        code = OPEN + "while r := d.read(99): d.write(r[::-1][1:] + b'\\n')"
         done = native_run("--request", "123", "--request", "45", "--", sys.executable, "-c", code)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(done.stdout.endswith("321\n54\n"), done.stdout)
 
     def test_a_function_that_is_not_deterministic_is_found(self):
-        code = "import os\nd = open(os.environ['STASIS_DEVICE'], 'r+b', 0)\nwhile d.read(99): d.write(os.urandom(8).hex().encode() + b'\\n')"
+        code = OPEN + "while d.read(99): d.write(os.urandom(8).hex().encode() + b'\\n')"
         done = native_run("--repeat", "2", "--request", "1", "--", sys.executable, "-c", code)
         self.assertEqual(done.returncode, 1)
         self.assertIn("not deterministic", done.stderr)
@@ -70,14 +71,16 @@ class CommandLine(unittest.TestCase):
             self.assertNotIn("Traceback", done.stderr)
 
     def test_where_the_programs_are_missing_it_says_so(self):
-        done = subprocess.run([*PROGRAM, "hello_c"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*PROGRAM, "hello_c"], capture_output=True, text=True, timeout=60,
+                              check=False)
         self.assertEqual(done.returncode, 77)
         self.assertIn("hello_c: skipped", done.stderr)
 
     def test_an_interrupt_leaves_no_process_and_no_file(self):
         with tempfile.TemporaryDirectory() as folder:
-            process = subprocess.Popen([*PROGRAM, "--request", "1", "--", sys.executable, "-c", SLOW_HANDLER],
-                                       env={**os.environ, "TMPDIR": folder}, stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*PROGRAM, "--request", "1", "--", sys.executable, "-c", SLOW_HANDLER],
+                env={**os.environ, "TMPDIR": folder}, stdout=subprocess.DEVNULL)
             deadline = time.monotonic() + 60
             while not self.slow_handlers() and time.monotonic() < deadline:
                 time.sleep(0.01)  # For something that happens in another process.
@@ -93,8 +96,9 @@ class CommandLine(unittest.TestCase):
                                  and "native_run" not in command and state[0] != "Z")
 
     def test_the_list_names_every_function(self):
-        done = subprocess.run([sys.executable, "-B", str(FUNCTIONS / "list"), "--json", "--programs",
-                               str(Place.programs)], capture_output=True, text=True, timeout=60, check=False)
+        command = [sys.executable, "-B", str(FUNCTIONS / "list"), "--json"]
+        done = subprocess.run([*command, "--programs", str(Place.programs)], capture_output=True,
+                              text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         rows = {row["name"]: row for row in json.loads(done.stdout)}
         self.assertEqual(set(rows), {function.name for function in manifest.load()})

@@ -18,7 +18,8 @@ LINES = (b'{"n": 7}\n', b"{}\n", b'{"text": "' + b"x" * 900 + b'"}\n')
 class Readme(unittest.TestCase):
     def examples(self, kind):
         text = (FUNCTIONS / "README.md").read_text(encoding="utf-8")
-        return [code for found, code in EXAMPLE.findall(text) if found == kind and "STASIS_DEVICE" in code]
+        return [code for found, code in EXAMPLE.findall(text)
+                if found == kind and "STASIS_DEVICE" in code]
 
     def answers(self, kind, *interpreter):
         code, = self.examples(kind)
@@ -26,7 +27,8 @@ class Readme(unittest.TestCase):
         path.write_text(code, encoding="utf-8")
         if not interpreter:
             compiler = os.environ.get("CC") or shutil.which("cc")
-            subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-o", f"{path}.program", path], check=True)
+            subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-o", f"{path}.program", path],
+                           check=True)
         argv = [*interpreter, str(path)] if interpreter else [f"{path}.program"]
         run = run_natively(argv, {"LC_ALL": "C.UTF-8"}, LINES, 30)
         self.assertEqual(run.responses, [b'{"bytes": %d}\n' % len(line) for line in LINES])

@@ -50,10 +50,11 @@ def processes(wanted):
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            state = (folder / "stat").read_bytes().rpartition(b")")[2].decode().split()
+            words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # It ended meanwhile.
+        command = b" ".join(words).decode(errors="replace").strip()
         if wanted(state, command):
             found.append(command)
     return found

@@ -2,9 +2,9 @@
 weights are loaded before the first request.
 
 Differs much: the papers use SqueezeNet on MXNet and ResNet-50 on PyTorch with trained weights. Debian
-has no MXNet, and PyTorch takes 600 MB there with what it needs. This is a network of six layers in NumPy
-with random weights, so its classes mean nothing, and its memory is smaller. The shape of the work is the same: decode, resize, multiply by weights that were loaded when
-warm."""
+has no MXNet, and PyTorch takes 600 MB there with what it needs. This is a network of six layers in
+NumPy with random weights, so its classes mean nothing, and its memory is smaller. The shape of the work
+is the same: decode, resize, multiply by weights that were loaded when warm."""
 
 import io
 

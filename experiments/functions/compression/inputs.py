@@ -2,7 +2,8 @@
 
 
 def make(random, corpus):
-    files = {"text-a.txt": corpus.document(random, 400_000), "text-b.txt": corpus.document(random, 900_000)}
+    files = {"text-a.txt": corpus.document(random, 400_000),
+             "text-b.txt": corpus.document(random, 900_000)}
     for name, size in (("a", 150_000), ("b", 250_000)):
         prose = corpus.document(random, size)
         files[f"mixed-{name}.bin"] = random.bytes(size) + prose

@@ -3,7 +3,8 @@
 from streams import Stream
 
 WORDS = 3000
-ONSETS = ("b", "br", "c", "d", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "pl", "r", "s", "st", "t", "tr", "v", "w")
+ONSETS = ("b", "br", "c", "d", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "pl", "r", "s", "st",
+          "t", "tr", "v", "w")
 VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
 CODAS = ("", "", "", "n", "r", "s", "t", "l", "nd", "ck")
 

@@ -43,7 +43,7 @@ class NativeDevice:
             os.close(descriptor)
 
     def _write(self, data, deadline):
-        """The kernel takes some ten kilobytes that the program has not read yet; then it is waited for."""
+        """The kernel takes some ten kilobytes that are not read yet; then the program is waited for."""
         while data:
             try:
                 data = data[os.write(self._host, data):]

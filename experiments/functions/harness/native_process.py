@@ -92,7 +92,8 @@ class NativeProcess:
     def peak_memory_bytes(self):
         """The most memory that was resident at once (VmHWM of proc(5); ru_maxrss of the process would
         include that of its parent from before exec)."""
-        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+        for line in status.splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         raise self.failure("the program ended early")

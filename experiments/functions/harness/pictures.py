@@ -23,7 +23,8 @@ def picture(random, width, height):
                 stop = min(width, left + wide)
                 row[3 * left:3 * stop] = colour * (stop - left)
         # No byte of the row is above 240: the sum of the two numbers has no carry between bytes.
-        mixed = int.from_bytes(row, "little") + int.from_bytes(noise[3 * width * y:3 * width * (y + 1)], "little")
+        grain = noise[3 * width * y:3 * width * (y + 1)]
+        mixed = int.from_bytes(row, "little") + int.from_bytes(grain, "little")
         rows.append(mixed.to_bytes(3 * width, "little"))
     return b"".join(rows)
 
@@ -45,8 +46,9 @@ def png(width, height, pixels):
     stride = 3 * width
     raw = b"".join(b"\0" + pixels[at:at + stride] for at in range(0, len(pixels), stride))
     blocks = [raw[at:at + BLOCK_BYTES_MAX] for at in range(0, len(raw), BLOCK_BYTES_MAX)]
-    stored = b"".join(struct.pack("<BHH", index == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
-                      for index, block in enumerate(blocks))
+    stored = b"".join(
+        struct.pack("<BHH", index == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
+        for index, block in enumerate(blocks))
     stream = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(raw))  # RFC 1950.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")

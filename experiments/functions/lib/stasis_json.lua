@@ -1,7 +1,9 @@
 -- As much JSON as the functions in Lua need: decode() of a whole text, quote() of a string.
 local json = {}
 
-local escapes = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
+local escapes = {
+  b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/",
+}
 local depth_max = 32
 
 local decode_value

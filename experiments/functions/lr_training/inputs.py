@@ -13,5 +13,6 @@ def reviews(random, corpus, count):
 
 
 def make(random, corpus):
-    return {"reviews-a.tsv": reviews(random, corpus, 600), "reviews-b.tsv": reviews(random, corpus, 800)}, {
-        "a": [{"reviews": "reviews-a.tsv", "rounds": 20}], "b": [{"reviews": "reviews-b.tsv", "rounds": 20}]}
+    counts = {"a": 600, "b": 800}
+    files = {f"reviews-{name}.tsv": reviews(random, corpus, count) for name, count in counts.items()}
+    return files, {name: [{"reviews": f"reviews-{name}.tsv", "rounds": 20}] for name in counts}

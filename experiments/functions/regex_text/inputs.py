@@ -4,7 +4,8 @@
 def strewn(random, corpus, sentences):
     def extra():
         word = corpus.word(random)
-        return (f"{word}.{corpus.word(random)}@{word}.example", f"+{1 + random.below(99)} 030 {random.below(9000) + 1000}",
+        return (f"{word}.{corpus.word(random)}@{word}.example",
+                f"+{1 + random.below(99)} 030 {random.below(9000) + 1000}",
                 f"20{random.below(90) + 10}-0{1 + random.below(9)}-{10 + random.below(19)}",
                 str(random.below(100000) / 100))[random.below(4)]
     return " ".join(f"{corpus.sentence(random, 4 + random.below(9))} {extra()}"

@@ -7,7 +7,8 @@ def make(random, corpus):
     del corpus
 
     def request(first, names):
-        return {"first": first, "names": names, "length": 6 + random.below(8), "seed": random.below(2**32)}
+        return {"first": first, "names": names, "length": 6 + random.below(8),
+                "seed": random.below(2**32)}
 
     return {"model.bin": random.bytes(MODEL_BYTES)}, {
         "a": [request("a", 10), request("m", 20)], "b": [request("s", 15), request("z", 30)]}
