@@ -76,6 +76,13 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(done.returncode, 77)
         self.assertIn("hello_c: skipped", done.stderr)
 
+    def test_the_test_of_a_function_that_is_missing_skips_and_says_why(self):
+        done = subprocess.run([sys.executable, "-B", str(Path(__file__).with_name("function_test.py")),
+                               "absent", str(Place.scratch), "hello_c"], capture_output=True,
+                              text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, support.SKIPPED, done.stderr)
+        self.assertIn("hello_c is not there", done.stdout)
+
     def test_an_interrupt_leaves_no_process_and_no_file(self):
         with tempfile.TemporaryDirectory() as folder:
             process = subprocess.Popen(

@@ -82,6 +82,6 @@ def main(module):
     result = program.result
     for test, reason in result.skipped:
         print(f"{test}: skipped, {reason}")
-    if not result.wasSuccessful() or result.testsRun == 0:
+    if not result.wasSuccessful() or (result.testsRun == 0 and not result.skipped):
         sys.exit(1)
     sys.exit(SKIPPED if result.skipped else 0)
