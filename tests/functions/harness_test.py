@@ -73,7 +73,7 @@ class Protocol(unittest.TestCase):
     def test_ready_is_when_the_first_request_is_awaited(self):
         run = run_code("time.sleep(0.3)\n" + ECHO, [b"x\n"])
         self.assertGreater(run.ready_ns, 300_000_000)
-        self.assertLess(run.first_response_ns, 300_000_000)
+        self.assertLess(run.first_response_ns, run.ready_ns)
 
     def test_a_program_that_polls_first_is_ready_too(self):
         code = ("import select\npoll = select.poll()\npoll.register(device, select.POLLIN)\n"
@@ -103,13 +103,13 @@ class Failures(unittest.TestCase):
         self.refused("device.readline(); sys.exit('no')", "ended instead of answering.*\n.*no")
 
     def test_a_program_that_never_reads_is_ended(self):
-        self.refused("time.sleep(100)", "not ready in time", timeout_seconds=0.5)
+        self.refused("time.sleep(100)", "not ready in time", timeout_seconds=2.0)
 
     def test_a_program_that_never_answers_is_ended(self):
-        self.refused("device.readline(); time.sleep(100)", "did not answer", timeout_seconds=0.5)
+        self.refused("device.readline(); time.sleep(100)", "did not answer", timeout_seconds=2.0)
 
     def test_a_program_that_stays_after_the_end_is_ended(self):
-        self.refused(ECHO + "\ntime.sleep(100)", "did not exit", timeout_seconds=0.5)
+        self.refused(ECHO + "\ntime.sleep(100)", "did not exit", timeout_seconds=2.0)
 
     def test_an_exit_code_is_reported(self):
         self.refused(ECHO + "\nsys.exit(3)", "exited with 3")
@@ -121,7 +121,7 @@ class Failures(unittest.TestCase):
         seconds = str(100_000 + os.getpid())  # To tell it from that of another run of this test.
         code = (f"if os.fork() == 0: os.execvp('sleep', ['sleep', '{seconds}'])\n"
                 "device.readline(); time.sleep(100)")
-        self.refused(code, "did not answer", timeout_seconds=0.5)
+        self.refused(code, "did not answer", timeout_seconds=2.0)
         # Killed as one group; init has it until it is waited for.
         self.assertEqual(support.processes(
             lambda state, command: command == f"sleep {seconds}" and state[0] != "Z"), [])
@@ -225,6 +225,41 @@ class Manifest(unittest.TestCase):
     def test_what_is_missing_is_said(self):
         function = support.function_named("hello_c")
         self.assertIn("hello_c is not there", function.missing(Place.scratch / "nowhere"))
+
+
+class Profiles(unittest.TestCase):
+    FOLDER = FUNCTIONS.parent / "profiles"
+    KEYS = {"name", "function"}
+
+    def profiles(self):
+        return {path.name: json.loads(path.read_text(encoding="utf-8"))
+                for path in sorted(self.FOLDER.glob("*.json"))}
+
+    def test_every_figure_has_a_source(self):
+        profiles = self.profiles()
+        self.assertEqual(list(profiles), ["faasnap.json", "reap.json"])
+        known = {function.name for function in manifest.load()}
+        for name, profile in profiles.items():
+            self.assertTrue(all(source["read"] in ("paper", "artifact", "unverified") and source["where"]
+                                for source in profile["evidence"].values()), name)
+            for entry in profile["functions"]:
+                self.assertIn(entry["function"], known)
+                self.assertLessEqual(set(entry) - self.KEYS, set(profile["evidence"]), entry["name"])
+
+    def test_reaps_figures_agree_with_those_that_follow_from_them(self):
+        # Shares of same pages and speed-ups as they were noted beside the figures.
+        noted = {"helloworld": (99.9, 3.9), "chameleon": (99.8, 4.5), "pyaes": (99.7, 5.6),
+                 "image_rotate": (82.4, 2.9), "json_serdes": (79.8, 4.2), "lr_serving": (99.4, 9.8),
+                 "cnn_serving": (99.2, 6.0), "rnn_serving": (99.8, 6.1), "lr_training": (97.0, 1.3),
+                 "video_processing": (76.1, 1.04)}
+        entries = self.profiles()["reap.json"]["functions"]
+        self.assertEqual([entry["name"] for entry in entries], list(noted))
+        for entry in entries:
+            pages = entry["same_pages"] + entry["unique_pages"]
+            share, speed_up = noted[entry["name"]]
+            self.assertAlmostEqual(100 * entry["same_pages"] / pages, share, delta=0.1)
+            self.assertAlmostEqual(entry["cold_ms"] / entry["reap_ms"], speed_up, delta=0.06)
+            self.assertLess(entry["warm_ms"], entry["reap_ms"])
 
 
 if __name__ == "__main__":
