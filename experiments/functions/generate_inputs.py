@@ -5,6 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # The folder of the functions is read by guests, and stays as it is.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "harness"))
 
 import input_files  # noqa: E402  # The path above is what finds it.
