@@ -46,6 +46,16 @@ def cpu_flags() -> set[str]:
     return set()
 
 
+def missing_programs() -> dict[str, bool]:
+    """The conditions of the functions' tests: section "functions" of scripts/packages."""
+    modules = Path("/usr/lib/python3/dist-packages")
+    needed = {"no-busybox": Path("/usr/bin/busybox"), "no-dash": Path("/usr/bin/dash"),
+              "no-lua": Path("/usr/bin/lua5.4"), "no-node": Path("/usr/bin/node"),
+              "no-numpy": modules / "numpy", "no-pillow": modules / "PIL",
+              "no-chameleon": modules / "chameleon", "no-strace": Path("/usr/bin/strace")}
+    return {condition: not path.exists() for condition, path in needed.items()}
+
+
 def temporary_folder_is_memory() -> bool:
     """The file system of the longest mount point that holds the temporary folder is a tmpfs."""
     folder = os.path.realpath(tempfile.gettempdir())
@@ -71,4 +81,5 @@ def conditions() -> dict[str, bool]:
         "no-avx": "avx" not in flags,
         "no-avx512": "avx512f" not in flags,
         "tmpfs": temporary_folder_is_memory(),
+        **missing_programs(),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from source_tree import finish, is_script, project_files, read_text, root_argument
 
-SECTIONS = {"build", "test", "lint"}
+SECTIONS = {"build", "test", "functions", "lint"}
 # Part of CMake or of the compiler.
 BUILT_IN = {"Threads"}
 
