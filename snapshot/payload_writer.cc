@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/mutex.h"
+#include "snapshot/block_writer.h"
 #include "snapshot/checksum.h"
 #include "snapshot/manifest_codec.h"
 #include "snapshot/page_codec.h"
@@ -14,9 +15,9 @@
 namespace stasis::snapshot::internal {
 namespace {
 
-// Large enough that a write's fixed cost vanishes, small enough that what was scanned is still in
-// the core's cache when it is checksummed and written.
-constexpr std::uint64_t kUnitBytes = std::uint64_t{1} << 20U;
+// What the page cache keeps in one piece when it is written at once (block_writer.h). Small enough
+// that what was scanned is still in a cache when it is checksummed and written.
+constexpr std::uint64_t kUnitBytes = kFileBlockBytes;
 constexpr std::size_t kUnitPiecesMax = 512;
 
 // In a mappable payload shorter runs of zero pages between stored ones are stored with them: an
@@ -104,6 +105,8 @@ class PayloadWriter {
         source_(source),
         file_(file),
         supervision_(supervision),
+        blocks_(file, plan.write_back_early ? BlockWriter::Writeback::kEarly
+                                            : BlockWriter::Writeback::kByTheKernel),
         units_(plan),
         total_bytes_(units_.total_bytes()) {}
 
@@ -113,6 +116,7 @@ class PayloadWriter {
     if (error_) {
       return *std::move(error_);
     }
+    STASIS_TRY(blocks_.finish());
     contents_.payload_bytes =
         plan_.layout == Layout::kMappable ? mappable_size(plan_.regions) : file_end_;
     STASIS_TRY(file_.set_size(contents_.payload_bytes));
@@ -301,8 +305,31 @@ class PayloadWriter {
                        [&](const ManifestRegion& region) { return region.range.begin == gpa; });
   }
 
-  // With as few and as large writes as possible.
   Result<void> write(const Scan& scan) {
+    return plan_.layout == Layout::kMappable ? write_in_place(scan) : append_to_blocks(scan);
+  }
+
+  // A packed payload has no holes.
+  Result<void> append_to_blocks(const Scan& scan) {
+    std::size_t compressed = 0;
+    for (const Run& run : scan.runs) {
+      if (run.zero) {
+        continue;
+      }
+      if (plan_.codec == Codec::kNone) {
+        STASIS_TRY(blocks_.write(run.file_offset, run.bytes));
+        continue;
+      }
+      STASIS_TRY(blocks_.write(
+          run.file_offset,
+          std::span<const std::byte>(scan.compressed).subspan(compressed, run.stored_bytes)));
+      compressed += run.stored_bytes;
+    }
+    return {};
+  }
+
+  // With as few and as large writes as possible.
+  Result<void> write_in_place(const Scan& scan) {
     std::vector<std::span<const std::byte>> pieces;
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
@@ -317,11 +344,7 @@ class PayloadWriter {
       if (pieces.empty()) {
         begin = run.file_offset;
       }
-      if (plan_.codec == Codec::kNone) {
-        pieces.push_back(run.bytes);
-      } else if (pieces.empty()) {
-        pieces.emplace_back(scan.compressed.data(), scan.compressed_bytes);  // Of all runs.
-      }
+      pieces.push_back(run.bytes);
       end = run.file_offset + run.stored_bytes;
     }
     return pieces.empty() ? Result<void>() : write_pieces(begin, end, pieces);
@@ -349,6 +372,8 @@ class PayloadWriter {
   const MemorySource& source_;
   WritableFile& file_;  // Thread-safe for disjoint places.
   const Supervision& supervision_;
+
+  BlockWriter blocks_;  // Thread-safe; for kPacked.
 
   Mutex mutex_;
   ConditionVariable placed_;

@@ -33,7 +33,7 @@ struct PayloadContents {
   std::uint64_t zero_bytes = 0, raw_bytes = 0, stored_bytes = 0;
 };
 
-// Units of work of about 1 MiB go through the threads: each unit is scanned and checksummed (and
+// Units of work of about 2 MiB go through the threads: each unit is scanned and checksummed (and
 // compressed) by one thread, gets its place in the file in its turn, and is written while other
 // threads scan the next ones. Memory: a few MiB a thread.
 Result<PayloadContents> write_payload(const PayloadPlan& plan, const MemorySource& source,
