@@ -64,11 +64,14 @@ class MappedFile {
 
 // Value.
 struct MapRequest {
-  UserAddress hint;             // Where, if fixed or free.
+  UserAddress hint;              // Where, if fixed or free.
   std::uint64_t size_bytes = 0;  // Any; rounded up to pages.
   Protection protection = Protection::kNone;
-  enum class Placement : std::uint8_t { kAnywhere, kFixed, kFixedNoReplace } placement =
-      Placement::kAnywhere;
+  enum class Placement : std::uint8_t {
+    kAnywhere,
+    kFixed,
+    kFixedNoReplace
+  } placement = Placement::kAnywhere;
   enum class Sharing : std::uint8_t { kPrivate, kShared } sharing = Sharing::kPrivate;
   bool grows_down = false;                      // MAP_GROWSDOWN: stacks.
   std::shared_ptr<const MappedFile> file = {};  // Null: anonymous.
@@ -100,8 +103,8 @@ class AddressSpace : public UserMemory {
   // madvise(2) with its own advice; what has no effect on content may be ignored.
   virtual SysResult advise(UserAddress begin, std::uint64_t size_bytes, int advice) = 0;
   virtual SysResult set_break(UserAddress end) = 0;  // brk(2): the new or the unchanged end.
-  // MAP_SHARED of a file of the tmpfs is not supported (-ENODEV); shared anonymous memory is private
-  // memory of the one process there is.
+  // MAP_SHARED of a file of the tmpfs is not supported (-ENODEV); shared anonymous memory is
+  // private memory of the one process there is.
 
   [[nodiscard]] virtual std::vector<Mapping> mappings() const = 0;  // Ascending.
   // Resident pages and the limit of guest memory, in bytes: for sysinfo, /proc/self/statm.

@@ -30,8 +30,8 @@ class TrapCpu {
   [[nodiscard]] virtual std::uint64_t gs_base() const = 0;
   virtual void set_fs_base(std::uint64_t value) = 0;
   virtual void set_gs_base(std::uint64_t value) = 0;
-  // The whole XSAVE image; costs a call of the hypervisor each, so only a thread switch and a signal
-  // ask for it. A bad image (from a guest's signal frame) is refused: false.
+  // The whole XSAVE image; costs a call of the hypervisor each, so only a thread switch and a
+  // signal ask for it. A bad image (from a guest's signal frame) is refused: false.
   [[nodiscard]] virtual std::vector<std::byte> extended() = 0;
   [[nodiscard]] virtual bool set_extended(std::span<const std::byte> xsave) = 0;
 };

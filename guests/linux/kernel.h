@@ -19,10 +19,10 @@ namespace stasis::linux_guest {
 
 // What the kernel asks of its owner. Value.
 struct KernelConfig {
-  std::vector<std::string> allow_read;        // Host paths, canonical; files and folders below them.
-  std::vector<std::string> arguments;         // argv
-  std::vector<std::string> environment;       // envp, "NAME=value"
-  std::string executable;                     // Canonical host path, as /proc/self/exe.
+  std::vector<std::string> allow_read;   // Host paths, canonical; files and folders below them.
+  std::vector<std::string> arguments;    // argv
+  std::vector<std::string> environment;  // envp, "NAME=value"
+  std::string executable;                // Canonical host path, as /proc/self/exe.
   std::string working_directory = "/";
   std::function<void(int descriptor, std::string_view bytes)> output = {};  // stdout and stderr.
   std::function<void(std::span<std::byte>)> random = {};  // Empty: the operating system's source.
@@ -36,7 +36,8 @@ struct KernelConfig {
 struct ExitStatus {
   int code = 0;    // exit_group's argument, if signal is 0.
   int signal = 0;  // Killed by it.
-  std::string report = {};  // For an unhandled signal or an unsupported call: what, where, registers.
+  std::string report =
+      {};  // For an unhandled signal or an unsupported call: what, where, registers.
 };
 
 // A system call as counted. Value.
