@@ -129,6 +129,15 @@ SysResult write_file(Call& call, File& file, std::span<const UserSpan> spans,
     call.process.signals.send({.signal = SIGPIPE, .process = kProcessId}, &call.thread,
                               call.thread);
   }
+  if (file.kind() == FileKind::kStasis && written.stopped_by == -EPROTO) {
+    call.process.note("a response was written to /dev/stasis before a request was read (EPROTO)");
+  } else if (file.kind() == FileKind::kStasis && written.stopped_by == -EFBIG) {
+    call.process.note("a response of more than " +
+                      std::to_string(call.process.config.response_bytes_max) +
+                      " bytes was written to /dev/stasis (EFBIG)");
+    return -EFBIG;  // Also if the first part of this write was taken: it is forgotten with the
+                    // rest.
+  }
   const SysResult result = moved_or(written.bytes, written.stopped_by);
   if (result > 0 && !at && file.is_seekable()) {
     file.set_offset(offset + written.bytes);

@@ -43,11 +43,7 @@ SysResult DescriptorTable::close(int descriptor) {
   if (found == descriptors_.end()) {
     return -EBADF;
   }
-  const std::shared_ptr<File> file = std::move(found->second.file);
   descriptors_.erase(found);
-  if (listener_) {
-    listener_(descriptor, file);
-  }
   return 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 
@@ -29,19 +28,18 @@ class DescriptorTable {
   // In place of what was there, which is returned: EBADF beyond the limit.
   [[nodiscard]] SysResult replace(int descriptor, Descriptor added);
   [[nodiscard]] SysResult close(int descriptor);
+  // Of a load: below kDescriptorsMax, whatever the limit is.
+  void put_loaded(int descriptor, Descriptor loaded) {
+    descriptors_[descriptor] = std::move(loaded);
+  }
   [[nodiscard]] const std::map<int, Descriptor>& all() const { return descriptors_; }
   void clear() { descriptors_.clear(); }
 
   [[nodiscard]] int limit() const { return limit_; }
   void set_limit(std::uint64_t limit);
-  // Called after a descriptor is gone, with its number and file.
-  void on_close(std::function<void(int, const std::shared_ptr<File>&)> listener) {
-    listener_ = std::move(listener);
-  }
 
  private:
   std::map<int, Descriptor> descriptors_;
-  std::function<void(int, const std::shared_ptr<File>&)> listener_;
   int limit_ = 1024;
 };
 

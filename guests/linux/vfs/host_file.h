@@ -35,6 +35,10 @@ class HostMapping final : public MappedFile {
   [[nodiscard]] SysResult read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] std::uint64_t snapshot_id() const override { return id_; }
   [[nodiscard]] const HostFileIdentity& identity() const { return identity_; }
+  // With the hash, of the file as it is now.
+  [[nodiscard]] SysOr<HostFileIdentity> identity_now() const {
+    return identity_of(identity_.path, descriptor_->get());
+  }
 
  private:
   HostFileIdentity identity_;

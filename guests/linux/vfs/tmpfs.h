@@ -51,6 +51,7 @@ class TmpfsNode final : public Node {
   [[nodiscard]] SysOr<NodePointer> create_unnamed(std::uint32_t mode);
 
   [[nodiscard]] const InodePointer& inode() const { return inode_; }
+  [[nodiscard]] const InodePointer& folder() const { return folder_; }
   [[nodiscard]] const TmpfsMount& mount() const { return *mount_; }
   [[nodiscard]] const std::string& name() const { return name_; }
 

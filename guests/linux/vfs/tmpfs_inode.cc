@@ -144,6 +144,14 @@ void TmpfsInode::punch(std::uint64_t offset, std::uint64_t size_bytes) {
   }
 }
 
+bool TmpfsInode::set_page(std::uint64_t index, std::span<const std::byte> content) {
+  Page* const page = page_for_write(index);
+  if (page != nullptr) {
+    std::ranges::copy(content, page->begin());
+  }
+  return page != nullptr;
+}
+
 bool TmpfsInode::add_entry(const std::string& entry_name, const InodePointer& inode) {
   if (!space_->take(kTmpfsInodeCost)) {
     return false;

@@ -67,6 +67,10 @@ class TmpfsInode {
     return pages_;
   }
 
+  // For a load: whole pages of content, and the size. False: ENOSPC.
+  [[nodiscard]] bool set_page(std::uint64_t index, std::span<const std::byte> content);
+  void set_size(std::uint64_t size_bytes) { size_ = size_bytes; }
+
   // Folders. False: ENOSPC.
   [[nodiscard]] bool add_entry(const std::string& name, const InodePointer& inode);
   void remove_entry(const std::string& name);
