@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kSameFaultMax = 64;
 
 // Bits of a page fault's error code: Intel SDM vol. 3A, 4.7.
-constexpr std::uint64_t kFaultPresent = 1, kFaultWrite = 2, kFaultFetch = 16;
+constexpr std::uint64_t kFaultPresent = 1, kFaultWrite = 2, kFaultUser = 4, kFaultFetch = 16;
 constexpr std::uint8_t kPageFault = 14, kGeneralProtection = 13;
 
 Fault::Kind kind_of(std::uint8_t vector) {
@@ -81,6 +81,10 @@ Result<WriteOutcome> LinuxProcess::on_trap(std::uint64_t offset, X86TrapAccess& 
   if (port == layout::kPortSyscall && mode_ == Mode::kUser) {
     return on_system_call(access, registers);
   }
+  if (port == layout::kPortWait && mode_ == Mode::kEnded) {
+    Cpu cpu(access, user_);
+    return end(cpu, ended_);
+  }
   if (port == layout::kPortWait && mode_ == Mode::kWaiting) {
     return on_waited(access, registers);
   }
@@ -132,8 +136,9 @@ Result<WriteOutcome> LinuxProcess::on_exception(std::uint8_t vector, X86TrapAcce
                               describe_bytes(space_->memory_bytes()) + " are in use; give it more");
     }
     // What Linux would have seen: "present" if there is a mapping that does not allow the access.
-    fault.error_code =
-        (fault.error_code & ~kFaultPresent) | (outcome == Resolution::kDenied ? kFaultPresent : 0);
+    // PVM calls the upper half of the address space reserved.
+    fault.error_code = (fault.error_code & (kFaultWrite | kFaultUser | kFaultFetch)) |
+                       (outcome == Resolution::kDenied ? kFaultPresent : 0);
     if (outcome == Resolution::kBeyondFile) {
       fault.kind = Fault::Kind::kOther;  // SIGBUS.
     }
@@ -220,7 +225,7 @@ Result<WriteOutcome> LinuxProcess::proceed(Cpu& cpu, AfterTrap after) {
     return wait(cpu, AfterWrite::kContinue, std::move(response));
   }
   if (after == AfterTrap::kExited) {
-    return end(cpu);
+    return end(cpu, exit_event());
   }
   if (kernel_->wants_request() && !was_ready_) {
     was_ready_ = true;
@@ -261,21 +266,30 @@ Result<WriteOutcome> LinuxProcess::wait(Cpu& cpu, AfterWrite how,
   return outcome;
 }
 
-Result<WriteOutcome> LinuxProcess::end(Cpu& cpu) {
+MachineEvent LinuxProcess::exit_event() const {
   const ExitStatus& status = kernel_->exit_status();
   if (status.signal != 0) {
-    return give_up(cpu, status.report.empty() ? "killed by signal " + std::to_string(status.signal)
-                                              : status.report);
+    MachineEvent event{.kind = MachineEvent::Kind::kGuestFailed};
+    event.message =
+        status.report.empty() ? "killed by signal " + std::to_string(status.signal) : status.report;
+    return event;
   }
   MachineEvent event{.kind = MachineEvent::Kind::kExit};
   event.value = static_cast<std::uint64_t>(static_cast<unsigned>(status.code) & 0xffU);
-  return wait(cpu, AfterWrite::kHold, std::move(event));
+  return event;
+}
+
+Result<WriteOutcome> LinuxProcess::end(Cpu& cpu, MachineEvent event) {
+  ended_ = std::move(event);
+  STASIS_ASSIGN(WriteOutcome outcome, wait(cpu, AfterWrite::kHold, ended_));
+  mode_ = Mode::kEnded;
+  return outcome;
 }
 
 Result<WriteOutcome> LinuxProcess::give_up(Cpu& cpu, std::string message) {
   MachineEvent event{.kind = MachineEvent::Kind::kGuestFailed};
   event.message = std::move(message);
-  return wait(cpu, AfterWrite::kHold, std::move(event));
+  return end(cpu, std::move(event));
 }
 
 Result<void> LinuxProcess::post_request(DeviceHost& host, std::span<const std::byte> request) {

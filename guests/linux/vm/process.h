@@ -46,7 +46,8 @@ struct ProcessOptions {
 };
 
 // Between two traps the vCPU is in the process, in the rewriter of ring 0 or in the waiting stub
-// (system_tables.h); for the last two the process's registers are kept here.
+// (system_tables.h); for the last two the process's registers are kept here. A process that has
+// ended is held there, and says so again when it is resumed.
 //
 // Ready, and held, when the kernel first waits for a request (MachineEvent::kReady); parked
 // whenever it waits again. A response is an event kResponse, the end kExit, or kGuestFailed with
@@ -103,7 +104,7 @@ class LinuxProcess final : public Device, private TrapHandler {
   static constexpr std::size_t kRequestBytesMax = std::size_t{16} << 20U;
 
  private:
-  enum class Mode : std::uint8_t { kUser = 0, kRewriting = 1, kWaiting = 2 };
+  enum class Mode : std::uint8_t { kUser = 0, kRewriting = 1, kWaiting = 2, kEnded = 3 };
   class Cpu;
 
   explicit LinuxProcess(ProcessHost host) : host_(std::move(host)) {}
@@ -123,8 +124,9 @@ class LinuxProcess final : public Device, private TrapHandler {
   Result<WriteOutcome> proceed(Cpu& cpu, AfterTrap after);
   Result<WriteOutcome> enter_process(Cpu& cpu, std::optional<MachineEvent> event);
   Result<WriteOutcome> wait(Cpu& cpu, AfterWrite how, std::optional<MachineEvent> event);
-  Result<WriteOutcome> end(Cpu& cpu);
+  Result<WriteOutcome> end(Cpu& cpu, MachineEvent event);
   Result<WriteOutcome> give_up(Cpu& cpu, std::string message);
+  [[nodiscard]] MachineEvent exit_event() const;
   [[nodiscard]] std::optional<MachineEvent> collect_response();
   [[nodiscard]] Result<bool> deliver_requests();
 
@@ -147,6 +149,7 @@ class LinuxProcess final : public Device, private TrapHandler {
   GuestRam ram_;
   Mode mode_ = Mode::kUser;
   X86TrapRegisters user_;  // The process's, unless mode_ is kUser.
+  MachineEvent ended_;     // In mode kEnded: how, for whoever lets it run again.
   bool was_ready_ = false;
   bool is_restored_ = false;
   Counters counters_;

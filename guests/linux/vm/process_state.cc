@@ -159,6 +159,9 @@ Result<DeviceState> LinuxProcess::save_state() const {
   out.u8(static_cast<std::uint8_t>(mode_));
   out.u8(was_ready_ ? 1 : 0);
   for_each_register(user_, [&out](const std::uint64_t& value) { out.u64(value); });
+  out.u8(ended_.kind == MachineEvent::Kind::kExit ? 1 : 0);
+  out.u64(ended_.value);
+  out.text(ended_.message);
   {
     const MutexLock lock(mutex_);
     out.u64(requests_.size());
@@ -208,12 +211,15 @@ Result<void> LinuxProcess::load_state(const DeviceState& state) {
   STASIS_TRY(decode_config(in));
   const std::uint8_t mode = in.u8();
   const std::uint8_t ready = in.u8();
-  if (mode > static_cast<std::uint8_t>(Mode::kWaiting) || ready > 1) {
+  if (mode > static_cast<std::uint8_t>(Mode::kEnded) || ready > 1) {
     return corrupt("its mode is not one");
   }
   mode_ = static_cast<Mode>(mode);
   was_ready_ = ready != 0;
   for_each_register(user_, [&in](std::uint64_t& value) { value = in.u64(); });
+  ended_.kind = in.u8() == 1 ? MachineEvent::Kind::kExit : MachineEvent::Kind::kGuestFailed;
+  ended_.value = in.u64();
+  ended_.message = in.text();
   user_.cs = user_code();
   user_.ss = user_stack();
   const std::uint64_t requests = in.count(sizeof(std::uint64_t));

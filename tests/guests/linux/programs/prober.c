@@ -6,7 +6,7 @@ typedef unsigned long u64;
 enum { kWaitRequest = 5000, kRespond = 5001 };
 
 struct probe {
-  u64 operation; /* 0 read, 1 write, 2 execute */
+  u64 operation; /* 0 read, 1 write, 2 execute, 3 out */
   u64 address;
   u64 value; /* What to write; then the result. */
 };
@@ -32,6 +32,12 @@ static u64 attempt(struct probe* p) {
       __asm__ volatile("lea 1f(%%rip), %%r12\n mov %%rsp, %%r13\n mov $0x7e57, %%r14d\n movb %b2, (%1)\n xor %k0, %k0\n 1: xor %%r14d, %%r14d"
                        : "=&a"(result)
                        : "r"(p->address), "r"(p->value)
+                       : "r12", "r13", "r14", "memory");
+      return result;
+    case 3: /* OUT to port `address`. */
+      __asm__ volatile("lea 1f(%%rip), %%r12\n mov %%rsp, %%r13\n mov $0x7e57, %%r14d\n out %%al, %%dx\n xor %k0, %k0\n 1: xor %%r14d, %%r14d"
+                       : "=&a"(result)
+                       : "d"(p->address)
                        : "r12", "r13", "r14", "memory");
       return result;
     default:
