@@ -139,9 +139,6 @@ Result<WriteOutcome> LinuxProcess::on_exception(std::uint8_t vector, X86TrapAcce
     // PVM calls the upper half of the address space reserved.
     fault.error_code = (fault.error_code & (kFaultWrite | kFaultUser | kFaultFetch)) |
                        (outcome == Resolution::kDenied ? kFaultPresent : 0);
-    if (outcome == Resolution::kBeyondFile) {
-      fault.kind = Fault::Kind::kOther;  // SIGBUS.
-    }
   }
   ++counters_.other_faults;
   return raise(cpu, fault);
