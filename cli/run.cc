@@ -113,7 +113,8 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
-  if (result.exit_code) {
+  // A Linux program that ends well has said all there is to say.
+  if (result.exit_code && (!options.launch.linux_program || *result.exit_code != 0)) {
     output.text(
         fmt::format("guest '{}' exited with code {}\n", options.launch.guest, *result.exit_code));
   }
