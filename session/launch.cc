@@ -153,12 +153,8 @@ Result<Loaded> load_linux(const Capabilities& capabilities, const LaunchOptions&
       std::shared_ptr<linux_guest::vm::LinuxProcess> process,
       linux_guest::vm::LinuxProcess::create(internal::linux_host(console, StaleFiles::kRefuse),
                                             process_options_value, *loaded.memory));
-  loaded.state.vcpus = {process->start()};
-  loaded.state.activities = {VcpuActivity::kRunning};
-  loaded.state.wake_pending = {false};
+  loaded.state = process->start();
   STASIS_ASSIGN(loaded.devices, internal::make_linux_devices(std::move(process)));
-  // Its own fresh state, which is not loaded again.
-  loaded.state.devices = {{std::string(linux_guest::vm::LinuxProcess::kName), 1, {}}};
   return loaded;
 }
 

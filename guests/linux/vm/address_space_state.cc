@@ -65,9 +65,8 @@ void GuestAddressSpace::encode(ByteWriter& out) const {
     out.u64(vma.file == nullptr ? kAnonymous : vma.file->snapshot_id() + 1);
     out.text(vma.name);
   }
-  const auto& rewrites = const_cast<PageTables&>(tables_).rewrites();  // NOLINT: read only.
-  out.u64(rewrites.size());
-  for (const EntryRun& run : rewrites) {
+  out.u64(tables_.rewrites().size());
+  for (const EntryRun& run : tables_.rewrites()) {
     out.u64(run.first.value);
     out.u64(run.count);
   }

@@ -63,6 +63,7 @@ class PageTables {
   bool split(const Leaf& leaf, std::uint64_t address);
 
   [[nodiscard]] std::vector<EntryRun>& rewrites() { return rewrites_; }
+  [[nodiscard]] const std::vector<EntryRun>& rewrites() const { return rewrites_; }
   [[nodiscard]] std::uint64_t pool_used() const { return pool_used_; }
 
  private:

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/machine.h"
 #include "core/mutex.h"
 #include "core/trap.h"
 #include "core/vcpu_state.h"
@@ -67,8 +68,8 @@ class LinuxProcess final : public Device, private TrapHandler {
   // load_state() follows.
   static std::shared_ptr<LinuxProcess> create_for_restore(ProcessHost host);
 
-  // The vCPU at the program's first instruction. After create().
-  [[nodiscard]] const X86VcpuState& start() const { return start_; }
+  // The state with which a Machine starts the program. After create().
+  [[nodiscard]] MachineState start() const;
 
   // ---- For the owner of the Machine ----
   // Delivered when the process traps next; wakes it if it waits.
@@ -98,6 +99,7 @@ class LinuxProcess final : public Device, private TrapHandler {
                              std::uint32_t vcpu, DeviceHost& host) override;
   [[nodiscard]] TrapHandler* trap_handler() override { return this; }
   [[nodiscard]] Result<DeviceState> save_state() const override;
+  // Once, after create_for_restore().
   Result<void> load_state(const DeviceState& state) override;
 
   static constexpr std::size_t kQueuedRequestsMax = 1024;

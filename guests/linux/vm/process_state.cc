@@ -118,6 +118,13 @@ Result<std::shared_ptr<LinuxProcess>> LinuxProcess::create(ProcessHost host,
   return process;
 }
 
+MachineState LinuxProcess::start() const {
+  return {.vcpus = {start_},
+          .activities = {VcpuActivity::kRunning},
+          .wake_pending = {false},
+          .devices = {{std::string(kName), kStateVersion, {}}}};
+}
+
 std::shared_ptr<LinuxProcess> LinuxProcess::create_for_restore(ProcessHost host) {
   std::shared_ptr<LinuxProcess> process(new LinuxProcess(std::move(host)));
   process->is_restored_ = true;
@@ -205,7 +212,12 @@ Result<void> LinuxProcess::load_state(const DeviceState& state) {
                  .message = "version " + std::to_string(state.version) + " is unknown"};
   }
   if (!is_restored_) {
-    return {};  // The state of a process that was just created.
+    // A Machine loads the state that it starts with; the process is in it already.
+    return state.bytes.empty()
+               ? Result<void>()
+               : Error{.code = Errc::kNotSupported,
+                       .message = "a Linux guest is restored into a new VM: KVM remembers the page "
+                                  "tables of one that has run"};
   }
   ByteReader in(state.bytes);
   STASIS_TRY(decode_config(in));

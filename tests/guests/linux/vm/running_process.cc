@@ -1,4 +1,4 @@
-#include "tests/guests/linux/running_process.h"
+#include "tests/guests/linux/vm/running_process.h"
 
 #include <cstring>
 #include <utility>
@@ -46,12 +46,7 @@ Result<std::unique_ptr<RunningProcess>> RunningProcess::start(HypervisorBackend&
   STASIS_TRY(attach_process(*bus, running->process_));
   MachineConfig config;
   config.start = StartMode::kRunning;
-  config.initial_state.emplace();
-  config.initial_state->vcpus = {running->process_->start()};
-  config.initial_state->activities = {VcpuActivity::kRunning};
-  config.initial_state->wake_pending = {false};
-  STASIS_ASSIGN(DeviceState device, running->process_->save_state());
-  config.initial_state->devices = {std::move(device)};
+  config.initial_state = running->process_->start();
   STASIS_ASSIGN(running->machine_,
                 Machine::create(backend, std::move(memory), std::move(bus), std::move(config)));
   return running;

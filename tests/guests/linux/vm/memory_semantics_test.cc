@@ -9,7 +9,7 @@
 
 #include "guests/linux/vm/layout.h"
 #include "kvm/probe.h"
-#include "tests/guests/linux/prober.h"
+#include "tests/guests/linux/vm/prober.h"
 
 namespace stasis::linux_guest::vm {
 namespace {

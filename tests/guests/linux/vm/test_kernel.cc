@@ -1,4 +1,4 @@
-#include "tests/guests/linux/test_kernel.h"
+#include "tests/guests/linux/vm/test_kernel.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "tests/guests/linux/running_process.h"
-#include "tests/guests/linux/test_kernel.h"
+#include "tests/guests/linux/vm/running_process.h"
+#include "tests/guests/linux/vm/test_kernel.h"
 #include "tests/support/must.h"
 
 namespace stasis::linux_guest::vm {
