@@ -34,6 +34,7 @@ using CommandFunction = std::function<Result<ExitCode>(Context&)>;
 CommandFunction add_doctor(CLI::App& app);
 CommandFunction add_run(CLI::App& app);
 CommandFunction add_restore(CLI::App& app);
+CommandFunction add_invoke(CLI::App& app);
 CommandFunction add_inspect(CLI::App& app);
 CommandFunction add_verify(CLI::App& app);
 CommandFunction add_diff(CLI::App& app);

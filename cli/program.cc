@@ -23,10 +23,11 @@ struct CommandEntry {
   CommandFunction (*add)(CLI::App&);
 };
 
-constexpr std::array<CommandEntry, 8> kCommands = {{
+constexpr std::array<CommandEntry, 9> kCommands = {{
     {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
-    {"run", "Start a guest, send it requests, save it as a snapshot", add_run},
+    {"run", "Start a guest or a Linux program, send it requests, save it", add_run},
     {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
+    {"invoke", "Restore a snapshot, ask it one thing, print the answer", add_invoke},
     {"inspect", "Show what a snapshot says about itself", add_inspect},
     {"verify", "Check every byte of a snapshot and of all its parents", add_verify},
     {"diff", "Compare two snapshots page by page and register by register", add_diff},

@@ -110,18 +110,54 @@ nlohmann::ordered_json summary_json(const std::vector<Trial>& trials) {
   return {{"begin_to", std::move(begin_to)}};
 }
 
+namespace {
+
+Json linux_json(const session::LinuxCounters& counters) {
+  Json calls = Json::array();
+  for (const linux_guest::SyscallCount& call : counters.calls) {
+    calls.push_back({{"name", call.name},
+                     {"number", call.number},
+                     {"calls", call.calls},
+                     {"errors", call.errors},
+                     {"known", call.is_known}});
+  }
+  return {{"system_calls", counters.traps.system_calls},
+          {"page_faults", counters.traps.page_faults},
+          {"other_faults", counters.traps.other_faults},
+          {"page_table_rewrites", counters.traps.rewrites},
+          {"rewritten_entries", counters.traps.rewritten_entries},
+          {"calls", std::move(calls)}};
+}
+
+}  // namespace
+
 nlohmann::ordered_json to_json(const session::SessionCounters& counters) {
-  return {{"entries", counters.machine.entries},
-          {"io_exits", counters.machine.io_exits},
-          {"write_faults", counters.machine.write_faults},
-          {"cancels", counters.machine.cancels},
-          {"requests", counters.requests},
-          {"minor_faults", counters.minor_faults},
-          {"major_faults", counters.major_faults},
-          {"filled_bytes", counters.filled_bytes},
-          {"mappings", counters.mappings},
-          {"user_cpu_ns", counters.user_cpu_ns},
-          {"system_cpu_ns", counters.system_cpu_ns}};
+  Json json = {{"entries", counters.machine.entries},
+               {"io_exits", counters.machine.io_exits},
+               {"write_faults", counters.machine.write_faults},
+               {"cancels", counters.machine.cancels},
+               {"requests", counters.requests},
+               {"minor_faults", counters.minor_faults},
+               {"major_faults", counters.major_faults},
+               {"filled_bytes", counters.filled_bytes},
+               {"mappings", counters.mappings},
+               {"user_cpu_ns", counters.user_cpu_ns},
+               {"system_cpu_ns", counters.system_cpu_ns}};
+  if (counters.linux_guest) {
+    json["linux"] = linux_json(*counters.linux_guest);
+  }
+  return json;
+}
+
+std::string syscall_table(const session::LinuxCounters& counters) {
+  Table table({"system call", "calls", "errors", ""},
+              {Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
+  for (const linux_guest::SyscallCount& call : counters.calls) {
+    table.add_row({call.is_known ? std::string(call.name) : fmt::format("number {}", call.number),
+                   fmt::format("{}", call.calls), fmt::format("{}", call.errors),
+                   call.is_known ? "" : "not supported (ENOSYS)"});
+  }
+  return table.render();
 }
 
 nlohmann::ordered_json to_json(const session::SaveReport& report) {

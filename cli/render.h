@@ -34,6 +34,8 @@ nlohmann::ordered_json to_json(const Trial& trial);
 nlohmann::ordered_json summary_json(const std::vector<Trial>& trials);
 
 nlohmann::ordered_json to_json(const session::SessionCounters& counters);
+// A line for each system call that a Linux guest made.
+std::string syscall_table(const session::LinuxCounters& counters);
 nlohmann::ordered_json to_json(const session::SaveReport& report);
 nlohmann::ordered_json to_json(const Availability& availability);
 // "saved 'warm': 256 MiB of memory, 3.1 MiB written in 12 ms, guest paused for 13 ms\n"

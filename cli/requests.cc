@@ -12,7 +12,6 @@
 #include "cli/interrupt.h"
 #include "cli/quantity.h"
 #include "core/unique_fd.h"
-#include "guests/abi.h"
 
 namespace stasis::cli {
 
@@ -27,13 +26,13 @@ std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-Error too_large(const std::string& label) {
+Error too_large(const std::string& label, std::size_t bytes_max) {
   return Error{Errc::kInvalidArgument, 0,
                fmt::format("request {}: larger than the guest's mailbox, which holds {} bytes",
-                           label, abi::kRequestBytesMax)};
+                           label, bytes_max)};
 }
 
-Result<std::vector<std::byte>> read_all(int fd, const std::string& label) {
+Result<std::vector<std::byte>> read_all(int fd, const std::string& label, std::size_t bytes_max) {
   std::vector<std::byte> bytes;
   std::array<std::byte, 16384> buffer = {};
   while (true) {
@@ -48,26 +47,26 @@ Result<std::vector<std::byte>> read_all(int fd, const std::string& label) {
       return bytes;
     }
     bytes.insert(bytes.end(), buffer.begin(), buffer.begin() + count);
-    if (bytes.size() > abi::kRequestBytesMax) {
-      return too_large(label);
+    if (bytes.size() > bytes_max) {
+      return too_large(label, bytes_max);
     }
   }
 }
 
-Result<std::vector<std::byte>> read_text(const std::string& text) {
-  if (text.size() > abi::kRequestBytesMax) {
-    return too_large(fmt::format("of {} bytes", text.size()));
+Result<std::vector<std::byte>> read_text(const std::string& text, std::size_t bytes_max) {
+  if (text.size() > bytes_max) {
+    return too_large(fmt::format("of {} bytes", text.size()), bytes_max);
   }
   return to_bytes(text);
 }
 
-Result<std::vector<std::byte>> read_source(const std::string& source) {
+Result<std::vector<std::byte>> read_source(const std::string& source, std::size_t bytes_max) {
   if (source == "-") {
-    return read_all(STDIN_FILENO, "from standard input");
+    return read_all(STDIN_FILENO, "from standard input", bytes_max);
   }
   // "@@text" is the text "@text", so that every request can be written.
   if (source.rfind("@@", 0) == 0) {
-    return read_text(source.substr(1));
+    return read_text(source.substr(1), bytes_max);
   }
   if (!source.empty() && source.front() == '@') {
     const std::string path = source.substr(1);
@@ -77,9 +76,9 @@ Result<std::vector<std::byte>> read_source(const std::string& source) {
       error.code = errno == ENOENT ? Errc::kNotFound : error.code;
       return error;
     }
-    return read_all(fd.get(), "from '" + path + "'");
+    return read_all(fd.get(), "from '" + path + "'", bytes_max);
   }
-  return read_text(source);
+  return read_text(source, bytes_max);
 }
 
 std::string hex(const std::vector<std::byte>& bytes) {
@@ -93,10 +92,11 @@ std::string hex(const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
-Result<std::vector<Request>> read_requests(const std::vector<std::string>& sources) {
+Result<std::vector<Request>> read_requests(const std::vector<std::string>& sources,
+                                           std::size_t bytes_max) {
   std::vector<Request> requests;
   for (const std::string& source : sources) {
-    STASIS_ASSIGN(std::vector<std::byte> bytes, read_source(source));
+    STASIS_ASSIGN(std::vector<std::byte> bytes, read_source(source, bytes_max));
     requests.push_back({.label = source, .bytes = std::move(bytes)});
   }
   return requests;

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "core/result.h"
+#include "guests/abi.h"
 #include "session/session.h"
 
 namespace stasis::cli {
@@ -22,7 +23,8 @@ struct Request {
 
 // TEXT ("@@x" for the text "@x"), @FILE, or "-" for all of standard input. The mailbox's limit is
 // enforced here already, so that an endless input is not read. Errors name the file and the limit.
-Result<std::vector<Request>> read_requests(const std::vector<std::string>& sources);
+Result<std::vector<Request>> read_requests(const std::vector<std::string>& sources,
+                                           std::size_t bytes_max = abi::kRequestBytesMax);
 
 // Value.
 struct Exchange {

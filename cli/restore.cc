@@ -27,6 +27,9 @@ struct RestoreCommandOptions {
   std::vector<std::string> requests;
   std::uint32_t repeat = 1;
   bool until_exit = false;
+  bool accept_changed_files = false;
+  std::size_t request_bytes_max = abi::kRequestBytesMax;
+  enum class Show : std::uint8_t { kAll, kResponses } show = Show::kAll;
   std::string save;
   bool diff = false;
   WriteOptions write;
@@ -97,6 +100,9 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
 void report_text(const RestoreCommandOptions& options, const RestoreResult& result,
                  Output& output) {
   print_exchanges(result.trials.back().exchanges, output);
+  if (options.show == RestoreCommandOptions::Show::kResponses) {
+    return;
+  }
   output.text(milestone_table(result.trials));
   if (result.dirty) {
     output.text(
@@ -158,7 +164,10 @@ Result<void> check(const RestoreCommandOptions& options) {
 
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   STASIS_TRY(check(options));
-  STASIS_ASSIGN(const std::vector<Request> requests, read_requests(options.requests));
+  STASIS_ASSIGN(const std::vector<Request> requests,
+                read_requests(options.requests, options.request_bytes_max));
+  options.restore.stale_files =
+      options.accept_changed_files ? session::StaleFiles::kAccept : session::StaleFiles::kRefuse;
   STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
                 session::make_backend(options.backend, context.backends));
   if (options.repeat == 1) {
@@ -197,45 +206,73 @@ void add_save_options(CLI::App& app, RestoreCommandOptions& options) {
                       "Track what the guest writes; makes --diff proportional to it");
 }
 
-}  // namespace
-
-CommandFunction add_restore(CLI::App& app) {
-  auto options = std::make_shared<RestoreCommandOptions>();
-  app.add_option("SNAPSHOT", options->snapshot, "Directory of a snapshot")
+void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
+  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot")
       ->required()
       ->type_name("");
-  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]")
+  app.add_option("--backend", options.backend, "kvm, hvf, mock, or auto [auto]")->type_name("NAME");
+  app.add_option("--policy", options.restore.policy, "How memory comes back: lazy or eager [lazy]")
       ->type_name("NAME");
-  app.add_option("--policy", options->restore.policy, "How memory comes back: lazy or eager [lazy]")
-      ->type_name("NAME");
-  add_count(app, "--threads", options->restore.policy_options.threads, 64,
+  add_count(app, "--threads", options.restore.policy_options.threads, 64,
             "Threads of the eager policy");
-  add_choice<snapshot::Verify>(app, "--verify", options->restore.policy_options.verify,
+  add_choice<snapshot::Verify>(app, "--verify", options.restore.policy_options.verify,
                                {{"on", snapshot::Verify::kOn}, {"off", snapshot::Verify::kOff}},
                                "Check memory against its checksums; the manifest always is");
-  add_choice<HugePages>(app, "--huge-pages", options->restore.policy_options.huge_pages,
+  add_choice<HugePages>(app, "--huge-pages", options.restore.policy_options.huge_pages,
                         {{"never", HugePages::kNever},
                          {"transparent", HugePages::kTransparent},
                          {"hugetlb", HugePages::kHugetlb}},
                         "Huge pages for guest RAM");
-  add_requests(app, options->requests);
-  add_count(app, "--repeat", options->repeat, 1000000, "Restore so often, and show the spread");
+  add_requests(app, options.requests);
+  add_count(app, "--repeat", options.repeat, 1000000, "Restore so often, and show the spread");
+  add_duration(app, "--timeout", options.timeout, "Longest wait for the guest, each time");
+  app.add_flag("--accept-changed-files", options.accept_changed_files,
+               "Restore a Linux guest although files that it has open have changed");
+  app.add_option("--spawned-at", options.spawned_at,
+                 "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")
+      ->group("");
+}
+
+}  // namespace
+
+CommandFunction add_restore(CLI::App& app) {
+  auto options = std::make_shared<RestoreCommandOptions>();
+  add_common_options(app, *options);
   add_choice<bool>(app, "--until", options->until_exit, {{"ready", false}, {"exit", true}},
                    "When to stop; requests and --save come before exit");
   add_save_options(app, *options);
   add_duration(app, "--sample-residency", options->sample_residency,
                "Look so often which pages are resident, for the milestone resident_p90; disturbs "
                "the restore; 0: never");
-  add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
-  app.add_option("--spawned-at", options->spawned_at,
-                 "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")
-      ->group("");
   app.footer(
       "Examples:\n"
       "  $ stasis restore warm\n"
       "  $ stasis restore warm --policy eager --repeat 5\n"
       "  $ stasis restore warm --save changed --diff --force\n");
   return [options](Context& context) { return restore(*options, context); };
+}
+
+CommandFunction add_invoke(CLI::App& app) {
+  auto options = std::make_shared<RestoreCommandOptions>();
+  options->show = RestoreCommandOptions::Show::kResponses;
+  options->request_bytes_max = linux_guest::vm::LinuxProcess::kRequestBytesMax;
+  add_common_options(app, *options);
+  app.footer(
+      "Restores SNAPSHOT, sends it the request (an empty one without --request) and prints the\n"
+      "answer; with --repeat it prints how long that takes.\n\n"
+      "Examples:\n"
+      "  $ stasis invoke warm-shell --request hello\n"
+      "  $ stasis invoke warm-shell --request hello --repeat 20 --policy lazy --json\n");
+  return [options](Context& context) {
+    RestoreCommandOptions chosen = *options;
+    if (chosen.requests.empty()) {
+      chosen.requests.emplace_back();
+    }
+    if (chosen.repeat > 1) {
+      chosen.show = RestoreCommandOptions::Show::kAll;
+    }
+    return restore(std::move(chosen), context);
+  };
 }
 
 }  // namespace stasis::cli

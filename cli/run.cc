@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "cli/linux_options.h"
 #include "cli/options.h"
 #include "cli/quantity.h"
 #include "cli/render.h"
@@ -21,8 +22,10 @@ enum class Until : std::uint8_t { kReady, kExit };
 
 struct RunOptions {
   session::LaunchOptions launch;
+  session::LinuxOptions linux_program;
   std::string backend = "auto";
-  Until until = Until::kReady;
+  std::uint64_t memory_bytes = 0;  // 0: the kind of guest decides.
+  std::optional<Until> until;
   std::vector<std::string> requests;
   std::string save;
   WriteOptions write;
@@ -69,7 +72,7 @@ Result<std::uint64_t> wait_exit(session::Session& session, const RunOptions& opt
 
 Result<void> drive(session::Session& session, const RunOptions& options,
                    const std::vector<Request>& requests, Context& context, RunResult& result) {
-  const bool needs_ready = options.until == Until::kReady || !requests.empty() ||
+  const bool needs_ready = *options.until == Until::kReady || !requests.empty() ||
                            !options.save.empty() || !options.tracker.empty();
   if (needs_ready) {
     STASIS_TRY(wait_ready(session, options, context));
@@ -86,7 +89,7 @@ Result<void> drive(session::Session& session, const RunOptions& options,
     STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, session::SaveKind::kFull,
                                               options.write, context));
   }
-  if (options.until == Until::kExit) {
+  if (*options.until == Until::kExit) {
     STASIS_ASSIGN(result.exit_code, wait_exit(session, options, context));
   }
   return {};
@@ -110,7 +113,8 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
-  if (result.exit_code) {
+  // A Linux program that ends well has said all there is to say.
+  if (result.exit_code && (!options.launch.linux_program || *result.exit_code != 0)) {
     output.text(
         fmt::format("guest '{}' exited with code {}\n", options.launch.guest, *result.exit_code));
   }
@@ -144,14 +148,40 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
   }
 }
 
-Result<ExitCode> run(RunOptions options, Context& context) {
-  for (const std::string& argument : context.guest_arguments) {
-    options.launch.arguments.push_back(argument);
+// What the words before and behind "--" start: a bare guest, or a Linux program.
+Result<void> choose_guest(RunOptions& options, const Context& context) {
+  session::LaunchOptions& launch = options.launch;
+  launch.arguments = context.guest_arguments;
+  if (!launch.guest.empty()) {
+    launch.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : launch.memory_bytes;
+    options.until = options.until.value_or(Until::kReady);
+    return {};
   }
+  if (launch.arguments.empty()) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "nothing to run: name a GUEST, or a Linux program behind --"};
+  }
+  launch.guest = launch.arguments.front();
+  launch.arguments.erase(launch.arguments.begin());
+  STASIS_ASSIGN(options.linux_program.program, find_program(launch.guest));
+  launch.linux_program = options.linux_program;
+  launch.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : kLinuxMemoryBytes;
+  // Whoever saves it or asks it something expects it to wait; else it is a program like any other.
+  const bool waits = !options.save.empty() || !options.requests.empty() || !options.tracker.empty();
+  options.until = options.until.value_or(waits ? Until::kReady : Until::kExit);
+  return {};
+}
+
+Result<ExitCode> run(RunOptions options, Context& context) {
+  STASIS_TRY(choose_guest(options, context));
   if (!options.save.empty()) {
     STASIS_TRY(check_target(options.save, options.write));
   }
-  STASIS_ASSIGN(const std::vector<Request> requests, read_requests(options.requests));
+  STASIS_ASSIGN(
+      const std::vector<Request> requests,
+      read_requests(options.requests, options.launch.linux_program
+                                          ? linux_guest::vm::LinuxProcess::kRequestBytesMax
+                                          : std::size_t{abi::kRequestBytesMax}));
   STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
                 session::make_backend(options.backend, context.backends));
   options.launch.console = console_printer(context.output);
@@ -160,6 +190,12 @@ Result<ExitCode> run(RunOptions options, Context& context) {
   RunResult result;
   Result<void> outcome = drive(*session, options, requests, context, result);
   report_json(options, backend->name(), result, *session, context.output);
+  if (options.linux_program.trace) {
+    if (Result<session::SessionCounters> counters = session->counters();
+        counters && counters->linux_guest) {
+      context.output.text(syscall_table(*counters->linux_guest));
+    }
+  }
   if (!outcome) {
     return std::move(outcome).error();
   }
@@ -172,12 +208,13 @@ Result<ExitCode> run(RunOptions options, Context& context) {
 CommandFunction add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("GUEST", options->launch.guest,
-                 "Name of a guest, path of an ELF file, or toy:NAME with --backend mock")
-      ->required()
+                 "Name of a bare guest, path of its ELF file, or toy:NAME with --backend mock; "
+                 "without it, `-- PROGRAM ARGUMENTS` starts a Linux program")
       ->type_name("");
   app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]")
       ->type_name("NAME");
-  add_size(app, "--memory", options->launch.memory_bytes, "Guest RAM");
+  add_size(app, "--memory", options->memory_bytes,
+           "Guest RAM [256 MiB; 1 GiB for a Linux program]");
   add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");
   add_choice<BackingKind>(app, "--backing", options->launch.backing,
                           {{"anonymous", BackingKind::kAnonymous}, {"memfd", BackingKind::kMemfd}},
@@ -187,9 +224,11 @@ CommandFunction add_run(CLI::App& app) {
                          {"transparent", HugePages::kTransparent},
                          {"hugetlb", HugePages::kHugetlb}},
                         "Huge pages for guest RAM");
-  add_choice<Until>(app, "--until", options->until,
-                    {{"ready", Until::kReady}, {"exit", Until::kExit}},
-                    "When to stop; requests and --save come before exit");
+  add_choice<std::optional<Until>>(
+      app, "--until", options->until, {{"ready", Until::kReady}, {"exit", Until::kExit}},
+      "When to stop; requests and --save come before exit [ready; exit for a Linux program that is "
+      "neither saved nor asked]");
+  add_linux_options(app, options->linux_program);
   add_requests(app, options->requests);
   app.add_option("--save", options->save, "Save the guest here, after the requests")
       ->type_name("DIR");
@@ -198,11 +237,14 @@ CommandFunction add_run(CLI::App& app) {
                       "Track what the guest writes between ready and the save, and report it");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.footer(
-      "Arguments after -- go to the guest.\n\n"
+      "Arguments after -- go to the guest; without GUEST they are a Linux program and its own.\n\n"
       "Examples:\n"
       "  $ stasis run hello\n"
       "  $ stasis run hello --memory 64M --save warm --force\n"
-      "  $ stasis run hello --save packed --layout packed --compress lz4 --force\n");
+      "  $ stasis run hello --save packed --layout packed --compress lz4 --force\n"
+      "  $ stasis run --allow-read /usr -- /bin/ls /usr\n"
+      "  $ stasis run --allow-read /usr --save warm-shell --force -- /bin/sh -c "
+      "\"read x < /dev/stasis; echo you said $x > /dev/stasis\"\n");
   return [options](Context& context) { return run(*options, context); };
 }
 

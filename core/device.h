@@ -16,6 +16,7 @@
 namespace stasis {
 
 class GuestMemory;
+class TrapHandler;
 
 // What the owner of a Machine waits for. Value.
 struct MachineEvent {
@@ -46,6 +47,9 @@ enum class AfterWrite : std::uint8_t {
 struct WriteOutcome {
   AfterWrite after = AfterWrite::kContinue;
   std::optional<MachineEvent> event = {};  // `vcpu` and `at` are filled in by the Machine.
+  // kPark: wake at this time of host_clock() at the latest. The time is not part of a saved state:
+  // such a vCPU is saved as running, and finds by itself how long it still has to wait.
+  std::optional<MonotonicNs> park_until = {};
 };
 
 // The Machine as a device sees it. Thread-safe.
@@ -76,6 +80,9 @@ class Device {
                                      std::uint32_t vcpu, DeviceHost& host) = 0;
   virtual Result<WriteOutcome> write(std::uint64_t offset, std::uint8_t width_bytes,
                                      std::uint64_t data, std::uint32_t vcpu, DeviceHost& host) = 0;
+  // Who is called instead of write(); null, as a rule: the device needs no registers. Needs a
+  // backend with Vcpu::trap_access().
+  [[nodiscard]] virtual TrapHandler* trap_handler() { return nullptr; }
   // Only while no vCPU is in the guest.
   [[nodiscard]] virtual Result<DeviceState> save_state() const = 0;
   virtual Result<void> load_state(const DeviceState& state) = 0;

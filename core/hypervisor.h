@@ -15,6 +15,7 @@
 #include "core/guest_memory.h"
 #include "core/ranges.h"
 #include "core/result.h"
+#include "core/trap.h"
 #include "core/vcpu_exit.h"
 #include "core/vcpu_state.h"
 
@@ -49,6 +50,10 @@ class Vcpu {
   // has a meaning. A device access counts when it is complete: a write when its exit is returned, a
   // read when it is answered. 0 without Capabilities::instruction_budget.
   [[nodiscard]] virtual std::uint64_t instructions_retired() const { return 0; }
+
+  // Registers between exits for a TrapHandler; nullptr where the backend offers none. Part of the
+  // vCPU, and valid after an ExitIoWrite until the next run().
+  [[nodiscard]] virtual X86TrapAccess* trap_access() { return nullptr; }
 
   // Any thread. The current or the next run() returns ExitCanceled, at an instruction boundary.
   // Requests do not add up: several before one ExitCanceled count once.

@@ -115,14 +115,25 @@ VcpuThread::Next VcpuThread::write_device(const IoAccess& access, std::uint64_t 
     ++counters_.unclaimed_accesses;
     return Next::kEnterGuest;
   }
+  TrapHandler* const handler = target->device->trap_handler();
   Result<WriteOutcome> outcome =
-      target->device->write(target->offset, access.width_bytes, data, index_, context_.host);
+      handler != nullptr
+          ? trap(*handler, target->offset)
+          : target->device->write(target->offset, access.width_bytes, data, index_, context_.host);
   if (!outcome) {
     return fail(MachineEvent::Kind::kHostFailed,
                 std::move(outcome).error().with_context("device '" +
                                                         std::string(target->device->name()) + "'"));
   }
   return after_write(*std::move(outcome));
+}
+
+Result<WriteOutcome> VcpuThread::trap(TrapHandler& handler, std::uint64_t offset) {
+  X86TrapAccess* const access = vcpu_->trap_access();
+  if (access == nullptr) {
+    return Error{Errc::kNotSupported, 0, "this backend gives no access to registers at a trap"};
+  }
+  return handler.on_trap(offset, *access, context_.host);
 }
 
 VcpuThread::Next VcpuThread::after_write(WriteOutcome outcome) {
@@ -136,6 +147,7 @@ VcpuThread::Next VcpuThread::after_write(WriteOutcome outcome) {
       standing_.wake_pending = false;
     } else {
       standing_.activity = VcpuActivity::kParked;
+      park_until_ = outcome.park_until;
       next = Next::kLeave;
     }
   }

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/host_thread.h"
 
 namespace stasis::internal {
@@ -80,10 +81,26 @@ void VcpuThread::serve() {
       inside_ = false;
       outside_.notify_one();
     } else {
-      work_.wait(mutex_);
+      wait_for_work();
     }
   }
   mutex_.unlock();
+}
+
+// A vCPU parked until some time is woken by its own thread, but not while it must stay outside.
+void VcpuThread::wait_for_work() {
+  if (!may_run_ || held_ || standing_.activity != VcpuActivity::kParked || !park_until_) {
+    work_.wait(mutex_);
+    return;
+  }
+  const MonotonicNs now = host_clock().now();  // Not steady_clock's scale.
+  const std::chrono::nanoseconds left(*park_until_ > now ? *park_until_ - now : 0);
+  const auto until = deadline_after(left);
+  if (work_.wait_until(mutex_, until) == std::cv_status::timeout && may_run_ &&
+      standing_.activity == VcpuActivity::kParked) {
+    standing_.activity = VcpuActivity::kRunning;
+    park_until_.reset();
+  }
 }
 
 void VcpuThread::allow_run(Hold hold) {
@@ -147,6 +164,7 @@ void VcpuThread::wake() {
     const MutexLock lock(mutex_);
     if (standing_.activity == VcpuActivity::kParked) {
       standing_.activity = VcpuActivity::kRunning;
+      park_until_.reset();
     } else {
       standing_.wake_pending = true;
     }
@@ -156,12 +174,17 @@ void VcpuThread::wake() {
 
 VcpuStanding VcpuThread::standing() const {
   const MutexLock lock(mutex_);
-  return standing_;
+  VcpuStanding standing = standing_;
+  if (park_until_) {
+    standing.activity = VcpuActivity::kRunning;  // WriteOutcome::park_until.
+  }
+  return standing;
 }
 
 void VcpuThread::set_standing(VcpuStanding standing) {
   const MutexLock lock(mutex_);
   standing_ = standing;
+  park_until_.reset();
   held_ = false;
   failure_.reset();
 }

@@ -99,12 +99,14 @@ class VcpuThread {
   Result<void> load(Result<std::unique_ptr<Vcpu>> created, Startup& startup,
                     const StartOptions& options);
   void serve();
+  void wait_for_work() STASIS_REQUIRES(mutex_);
   void run_in_guest(WriteFaultHandler* handler);
   void step_in_guest(WriteFaultHandler* handler, std::uint64_t instructions);
   Next handle(const Result<VcpuExit>& exit, WriteFaultHandler* handler);
   Next check_memory();  // GuestMemory::check_intact().
   Next read_device(const IoAccess& access);
   Next write_device(const IoAccess& access, std::uint64_t data);
+  Result<WriteOutcome> trap(TrapHandler& handler, std::uint64_t offset);
   Next after_write(WriteOutcome outcome);
   Next write_fault(Gpa gpa, WriteFaultHandler* handler);
   Next halt();
@@ -129,6 +131,7 @@ class VcpuThread {
   bool held_ STASIS_GUARDED_BY(mutex_) = false;
   bool stopping_ STASIS_GUARDED_BY(mutex_) = false;
   VcpuStanding standing_ STASIS_GUARDED_BY(mutex_);
+  std::optional<MonotonicNs> park_until_ STASIS_GUARDED_BY(mutex_);  // Only while parked.
   Task task_ STASIS_GUARDED_BY(mutex_);
   std::optional<Error> failure_ STASIS_GUARDED_BY(mutex_);
   WriteFaultHandler* write_fault_handler_ STASIS_GUARDED_BY(mutex_) = nullptr;

@@ -12,32 +12,12 @@
 #include "core/hypervisor.h"
 #include "kvm/host_facts.h"
 #include "kvm/kvm_fd.h"
+#include "kvm/kvm_trap.h"
 #include "kvm/memory_slots.h"
 #include "kvm/pending_io.h"
+#include "kvm/run_mapping.h"
 
 namespace stasis::kvm {
-
-// The kvm_run structure of a vCPU, shared with the kernel. Resource.
-class RunMapping {
- public:
-  static Result<RunMapping> create(const KvmFd& vcpu, std::size_t bytes);
-  ~RunMapping();
-  RunMapping(RunMapping&& other) noexcept;
-  RunMapping& operator=(RunMapping&&) = delete;
-  RunMapping(const RunMapping&) = delete;
-  RunMapping& operator=(const RunMapping&) = delete;
-
-  kvm_run* operator->() const noexcept { return run_; }
-  [[nodiscard]] kvm_run* get() const noexcept { return run_; }
-  // `count` bytes at `offset` of the mapping; empty if outside.
-  [[nodiscard]] std::span<std::byte> bytes(std::uint64_t offset,
-                                           std::uint64_t count) const noexcept;
-
- private:
-  RunMapping(kvm_run* run, std::size_t size_bytes) noexcept : run_(run), size_bytes_(size_bytes) {}
-  kvm_run* run_;
-  std::size_t size_bytes_;
-};
 
 // Thread-affine: made, used and destroyed on one thread (other threads get kInvalidArgument);
 // request_exit() is for any thread.
@@ -67,6 +47,7 @@ class KvmVcpu final : public Vcpu {
   Result<VcpuState> save_state() override;
   Result<void> load_state(const VcpuState& state) override;
   void request_exit() noexcept override;
+  X86TrapAccess* trap_access() override { return &trap_; }
 
  private:
   // Nothing: KVM_RUN again.
@@ -106,6 +87,7 @@ class KvmVcpu final : public Vcpu {
   KvmFd fd_;
   RunMapping run_;
   PendingIo io_;
+  KvmTrapAccess trap_{fd_, run_, *facts_};
   std::vector<X86CpuidEntry> cpuid_;
   bool used_ = false;                                // Has run, or has been loaded.
   std::optional<X86SystemRegisters> loaded_system_;  // Until the entry gate has looked at it.

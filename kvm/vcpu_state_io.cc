@@ -27,14 +27,6 @@ Error mismatch(std::string message) {
   return Error{Errc::kMismatch, 0, std::move(message)};
 }
 
-Result<std::vector<std::byte>> save_xsave(const KvmFd& vcpu, const HostFacts& facts) {
-  std::vector<std::byte> image(facts.features().xsave_bytes);
-  auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
-  STASIS_TRY(facts.features().has_xsave2 ? vcpu.apply(kGetXsave2, area)
-                                         : vcpu.apply(kGetXsave, area));
-  return image;
-}
-
 Result<std::vector<X86Xcr>> save_xcrs(const KvmFd& vcpu) {
   kvm_xcrs xcrs{};
   STASIS_TRY(vcpu.apply(kGetXcrs, &xcrs));
@@ -152,22 +144,6 @@ Result<void> load_xcrs(const KvmFd& vcpu, const X86VcpuState& state, VcpuHistory
   return {};
 }
 
-Result<void> load_xsave(const KvmFd& vcpu, const X86VcpuState& state, const HostFacts& facts) {
-  if (state.xsave.empty()) {
-    return {};
-  }
-  // check_xsave() has shown that nothing of value lies beyond the host's size.
-  std::vector<std::byte> image(facts.features().xsave_bytes);
-  std::memcpy(image.data(), state.xsave.data(), std::min(image.size(), state.xsave.size()));
-  auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
-  auto outcome = vcpu.apply(kSetXsave, area);
-  if (!outcome) {
-    return mismatch("the XSAVE image is refused by this host (" + outcome.error().message +
-                    "): restore on a host with the same CPU features");
-  }
-  return {};
-}
-
 Result<void> load_tsc_frequency(const KvmFd& vcpu, const X86VcpuState& state,
                                 const HostFacts& facts) {
   if (facts.features().engine == Engine::kPvm || state.tsc_khz == 0) {
@@ -204,6 +180,31 @@ std::vector<X86CpuidEntry> without_apic_id(std::vector<X86CpuidEntry> cpuid) {
 }
 
 }  // namespace
+
+Result<std::vector<std::byte>> save_xsave(const KvmFd& vcpu, const HostFacts& facts) {
+  std::vector<std::byte> image(facts.features().xsave_bytes);
+  auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
+  STASIS_TRY(facts.features().has_xsave2 ? vcpu.apply(kGetXsave2, area)
+                                         : vcpu.apply(kGetXsave, area));
+  return image;
+}
+
+Result<void> load_xsave(const KvmFd& vcpu, std::span<const std::byte> xsave,
+                        const HostFacts& facts) {
+  if (xsave.empty()) {
+    return {};
+  }
+  // check_xsave() has shown that nothing of value lies beyond the host's size.
+  std::vector<std::byte> image(facts.features().xsave_bytes);
+  std::memcpy(image.data(), xsave.data(), std::min(image.size(), xsave.size()));
+  auto* area = reinterpret_cast<kvm_xsave*>(image.data());  // NOLINT: the kernel's layout
+  auto outcome = vcpu.apply(kSetXsave, area);
+  if (!outcome) {
+    return mismatch("the XSAVE image is refused by this host (" + outcome.error().message +
+                    "): restore on a host with the same CPU features");
+  }
+  return {};
+}
 
 EventFeatures event_features(const HostFacts& facts) {
   return EventFeatures{facts.features().has_exception_payload,
@@ -343,7 +344,7 @@ Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
 
 Result<void> load_vcpu_after_registers(const KvmFd& vcpu, HostFacts& facts,
                                        const X86VcpuState& state, VcpuHistory history) {
-  STASIS_TRY(load_xsave(vcpu, state, facts));
+  STASIS_TRY(load_xsave(vcpu, state.xsave, facts));
   if (history == VcpuHistory::kUsed || state.debug != X86DebugRegisters{}) {
     const kvm_debugregs debug = to_kvm(state.debug);
     if (auto outcome = vcpu.apply(kSetDebugregs, &debug); !outcome) {

@@ -1,7 +1,10 @@
 // Saves and loads everything that KVM knows of a vCPU.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "core/result.h"
 #include "core/x86_state.h"
@@ -31,6 +34,11 @@ Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
                                         std::vector<X86CpuidEntry>& cpuid);
 Result<void> load_vcpu_after_registers(const KvmFd& vcpu, HostFacts& facts,
                                        const X86VcpuState& state, VcpuHistory history);
+
+// The XSAVE image alone. An empty one is not loaded; kMismatch for one that the kernel refuses.
+Result<std::vector<std::byte>> save_xsave(const KvmFd& vcpu, const HostFacts& facts);
+Result<void> load_xsave(const KvmFd& vcpu, std::span<const std::byte> xsave,
+                        const HostFacts& facts);
 
 // Gives the list to a vCPU that has never run.
 Result<void> set_cpuid(const KvmFd& vcpu, const std::vector<X86CpuidEntry>& cpuid);

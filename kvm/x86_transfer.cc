@@ -4,7 +4,6 @@
 #include <array>
 
 namespace stasis::kvm {
-namespace {
 
 kvm_segment to_kvm(const X86Segment& segment) {
   const std::uint32_t a = segment.attributes;
@@ -37,8 +36,6 @@ X86Segment from_kvm(const kvm_segment& segment) {
                         bits(segment.l, 1, 13) | bits(segment.db, 1, 14) | bits(segment.g, 1, 15) |
                         bits(segment.unusable, 1, 16)};
 }
-
-}  // namespace
 
 kvm_regs to_kvm(const X86GeneralRegisters& r) {
   return kvm_regs{r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8,

@@ -10,6 +10,9 @@
 
 namespace stasis::kvm {
 
+kvm_segment to_kvm(const X86Segment& segment);
+X86Segment from_kvm(const kvm_segment& segment);
+
 kvm_regs to_kvm(const X86GeneralRegisters& registers);
 X86GeneralRegisters from_kvm(const kvm_regs& registers);
 

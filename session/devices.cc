@@ -1,17 +1,93 @@
-#include "session/session_impl.h"
+#include <utility>
+
+#include "guests/doorbell_device.h"
+#include "session/guest_port.h"
 
 namespace stasis::session::internal {
 
-Result<std::unique_ptr<DeviceBus>> make_devices(Architecture architecture,
-                                                const std::shared_ptr<ConsoleBuffer>& console,
-                                                std::shared_ptr<guests::DoorbellDevice>& doorbell) {
+namespace {
+
+class DoorbellPort final : public GuestPort {
+ public:
+  explicit DoorbellPort(std::shared_ptr<guests::DoorbellDevice> device)
+      : device_(std::move(device)) {}
+  Result<void> post_request(DeviceHost& host, std::span<const std::byte> request) override {
+    return device_->post_request(host, request);
+  }
+  Result<std::vector<std::byte>> take_response() override { return device_->take_response(); }
+  [[nodiscard]] std::optional<std::uint64_t> first_resumed_counter() const override {
+    return device_->first_resumed_counter();
+  }
+
+ private:
+  std::shared_ptr<guests::DoorbellDevice> device_;
+};
+
+class LinuxPort final : public GuestPort {
+ public:
+  explicit LinuxPort(std::shared_ptr<linux_guest::vm::LinuxProcess> process)
+      : process_(std::move(process)) {}
+  Result<void> post_request(DeviceHost& host, std::span<const std::byte> request) override {
+    return process_->post_request(host, request);
+  }
+  Result<std::vector<std::byte>> take_response() override { return process_->take_response(); }
+  [[nodiscard]] std::optional<std::uint64_t> first_resumed_counter() const override {
+    return process_->first_resumed_counter();
+  }
+  [[nodiscard]] const linux_guest::vm::LinuxProcess* linux_process() const override {
+    return process_.get();
+  }
+
+ private:
+  std::shared_ptr<linux_guest::vm::LinuxProcess> process_;
+};
+
+}  // namespace
+
+Result<Devices> make_doorbell_devices(Architecture architecture,
+                                      const std::shared_ptr<ConsoleBuffer>& console) {
   guests::DoorbellConfig config;
   config.architecture = architecture;
   config.console = [console](std::string_view text) { console->append(text); };
-  doorbell = std::make_shared<guests::DoorbellDevice>(std::move(config));
-  auto bus = std::make_unique<DeviceBus>();
-  STASIS_TRY(guests::attach_doorbell(*bus, doorbell, architecture));
-  return bus;
+  auto doorbell = std::make_shared<guests::DoorbellDevice>(std::move(config));
+  Devices devices{std::make_unique<DeviceBus>(), std::make_unique<DoorbellPort>(doorbell)};
+  STASIS_TRY(guests::attach_doorbell(*devices.bus, doorbell, architecture));
+  return devices;
+}
+
+Result<Devices> make_linux_devices(std::shared_ptr<linux_guest::vm::LinuxProcess> process) {
+  Devices devices{std::make_unique<DeviceBus>(), std::make_unique<LinuxPort>(process)};
+  STASIS_TRY(linux_guest::vm::attach_process(*devices.bus, process));
+  return devices;
+}
+
+Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,
+                                   const std::shared_ptr<ConsoleBuffer>& console,
+                                   StaleFiles stale_files) {
+  using linux_guest::vm::LinuxProcess;
+  const std::vector<DeviceState>& saved = manifest.machine.devices;
+  if (saved.size() == 1 && saved[0].name == LinuxProcess::kName) {
+    return make_linux_devices(LinuxProcess::create_for_restore(linux_host(console, stale_files)));
+  }
+  return make_doorbell_devices(manifest.architecture, console);
+}
+
+linux_guest::vm::ProcessHost linux_host(const std::shared_ptr<ConsoleBuffer>& console,
+                                        StaleFiles stale_files) {
+  linux_guest::vm::ProcessHost host;
+#if defined(STASIS_HAS_LINUX_KERNEL)
+  host.make_kernel = linux_guest::Kernel::create;
+#else
+  host.make_kernel =
+      [](linux_guest::KernelConfig,
+         linux_guest::AddressSpace&) -> Result<std::unique_ptr<linux_guest::Kernel>> {
+    return Error{Errc::kNotSupported, 0, "Linux guests need a build for x86-64 Linux"};
+  };
+#endif
+  host.output = [console](int, std::string_view text) { console->append(text); };
+  host.stale_files = stale_files == StaleFiles::kAccept ? linux_guest::Kernel::StaleFiles::kAccept
+                                                        : linux_guest::Kernel::StaleFiles::kRefuse;
+  return host;
 }
 
 }  // namespace stasis::session::internal

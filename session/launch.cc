@@ -1,8 +1,11 @@
 // Session::launch: from a guest program to a running machine.
 #include <unistd.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "guests/abi.h"
 #include "guests/guest_files.h"
 #include "guests/loader.h"
 #include "guests/memory_layout.h"
@@ -15,10 +18,11 @@ namespace {
 
 constexpr std::string_view kToyPrefix = "toy:";
 
-// What a backend needs to start a guest. Value.
+// What a backend needs to start a guest.
 struct Loaded {
   std::unique_ptr<GuestMemory> memory;
-  guests::LoadedGuest guest;
+  internal::Devices devices;
+  MachineState state;
   std::string label;
 };
 
@@ -53,17 +57,35 @@ Result<void> check_limits(const Capabilities& capabilities, const LaunchOptions&
   return {};
 }
 
-Result<Loaded> load(const Capabilities& capabilities, const LaunchOptions& options) {
+Result<std::unique_ptr<GuestMemory>> make_memory(const Capabilities& capabilities,
+                                                 const LaunchOptions& options) {
   STASIS_ASSIGN(
       const std::vector<RegionSpec> specs,
       guests::guest_memory_regions(options.memory_bytes,
                                    {.backing = options.backing, .huge_pages = options.huge_pages}));
+  return GuestMemory::create(specs, capabilities.page_size_bytes);
+}
+
+Result<void> check_architecture(const Capabilities& capabilities, const std::string& guest,
+                                Architecture architecture) {
+  if (architecture != capabilities.architecture) {
+    return Error{Errc::kMismatch, 0,
+                 "guest '" + guest + "' is a program for " + std::string(name_of(architecture)) +
+                     ", but the backend '" + std::string(name_of(capabilities.kind)) + "' runs " +
+                     std::string(name_of(capabilities.architecture))};
+  }
+  return {};
+}
+
+Result<Loaded> load_bare(const Capabilities& capabilities, const LaunchOptions& options,
+                         const std::shared_ptr<internal::ConsoleBuffer>& console) {
   Loaded loaded;
-  STASIS_ASSIGN(loaded.memory, GuestMemory::create(specs, capabilities.page_size_bytes));
+  STASIS_ASSIGN(loaded.memory, make_memory(capabilities, options));
+  guests::LoadedGuest guest;
   if (options.guest.rfind(kToyPrefix, 0) == 0) {
     loaded.label = options.guest;
-    STASIS_ASSIGN(loaded.guest, load_toy_guest(options.guest.substr(kToyPrefix.size()),
-                                               *loaded.memory, options.vcpus));
+    STASIS_ASSIGN(guest, load_toy_guest(options.guest.substr(kToyPrefix.size()), *loaded.memory,
+                                        options.vcpus));
   } else {
     STASIS_ASSIGN(const std::filesystem::path path, guests::find_guest(options.guest));
     STASIS_ASSIGN(const std::vector<std::byte> image, guests::read_guest_image(path));
@@ -73,15 +95,66 @@ Result<Loaded> load(const Capabilities& capabilities, const LaunchOptions& optio
     load_options.vcpus = options.vcpus;
     load_options.arguments = joined(options.arguments);
     load_options.cpu_features = capabilities.cpu_features;
-    STASIS_ASSIGN(loaded.guest, guests::load_guest(image, *loaded.memory, load_options));
+    STASIS_ASSIGN(guest, guests::load_guest(image, *loaded.memory, load_options));
   }
-  if (loaded.guest.architecture != capabilities.architecture) {
-    return Error{Errc::kMismatch, 0,
-                 "guest '" + options.guest + "' is a program for " +
-                     std::string(name_of(loaded.guest.architecture)) + ", but the backend '" +
-                     std::string(name_of(capabilities.kind)) + "' runs " +
-                     std::string(name_of(capabilities.architecture))};
+  STASIS_TRY(check_architecture(capabilities, options.guest, guest.architecture));
+  STASIS_ASSIGN(loaded.devices, internal::make_doorbell_devices(guest.architecture, console));
+  STASIS_ASSIGN(loaded.state, guests::initial_machine_state(guest, *loaded.devices.bus));
+  return loaded;
+}
+
+// The path without symbolic links.
+Result<std::string> canonical(const std::string& path, std::string_view what) {
+  std::error_code failure;
+  std::string found = std::filesystem::canonical(path, failure).string();
+  if (failure) {
+    return Error{Errc::kNotFound, failure.value(),
+                 std::string(what) + " '" + path + "': " + failure.message()};
   }
+  return found;
+}
+
+Result<linux_guest::vm::ProcessOptions> process_options(const Capabilities& capabilities,
+                                                        const LaunchOptions& options) {
+  const LinuxOptions& wanted = *options.linux_program;
+  linux_guest::vm::ProcessOptions process;
+  STASIS_ASSIGN(process.kernel.executable, canonical(wanted.program, "program"));
+  for (const std::string& path : wanted.allow_read) {
+    STASIS_ASSIGN(std::string allowed, canonical(path, "--allow-read"));
+    process.kernel.allow_read.push_back(std::move(allowed));
+  }
+  process.kernel.arguments = {wanted.program};
+  process.kernel.arguments.insert(process.kernel.arguments.end(), options.arguments.begin(),
+                                  options.arguments.end());
+  process.kernel.environment = wanted.environment;
+  process.kernel.working_directory = wanted.working_directory;
+  process.kernel.trace = wanted.trace;
+  process.memory_bytes = options.memory_bytes;
+  process.layout_seed = wanted.layout_seed;
+  process.features = guests::x86_features(capabilities.cpu_features);
+  return process;
+}
+
+Result<Loaded> load_linux(const Capabilities& capabilities, const LaunchOptions& options,
+                          const std::shared_ptr<internal::ConsoleBuffer>& console) {
+  STASIS_TRY(
+      check_architecture(capabilities, options.linux_program->program, Architecture::kX86_64));
+  if (options.vcpus != 1) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "a Linux guest has one vCPU, on which its threads take turns; " +
+                     std::to_string(options.vcpus) + " were asked for"};
+  }
+  STASIS_ASSIGN(const linux_guest::vm::ProcessOptions process_options_value,
+                process_options(capabilities, options));
+  Loaded loaded;
+  loaded.label = std::filesystem::path(process_options_value.kernel.executable).filename();
+  STASIS_ASSIGN(loaded.memory, make_memory(capabilities, options));
+  STASIS_ASSIGN(
+      std::shared_ptr<linux_guest::vm::LinuxProcess> process,
+      linux_guest::vm::LinuxProcess::create(internal::linux_host(console, StaleFiles::kRefuse),
+                                            process_options_value, *loaded.memory));
+  loaded.state = process->start();
+  STASIS_ASSIGN(loaded.devices, internal::make_linux_devices(std::move(process)));
   return loaded;
 }
 
@@ -97,12 +170,11 @@ Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
   parts.milestones = std::make_unique<MilestoneLog>();
   parts.milestones->record(Milestone::kBegin);
   parts.anchor = take_tsc_anchor();
-  STASIS_ASSIGN(Loaded loaded, load(capabilities, options));
-
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
-  STASIS_ASSIGN(auto devices,
-                internal::make_devices(loaded.guest.architecture, parts.console, parts.doorbell));
-  STASIS_ASSIGN(MachineState state, guests::initial_machine_state(loaded.guest, *devices));
+  STASIS_ASSIGN(Loaded loaded, options.linux_program
+                                   ? load_linux(capabilities, options, parts.console)
+                                   : load_bare(capabilities, options, parts.console));
+  parts.port = std::move(loaded.devices.port);
   parts.labels = {{.key = "guest", .value = loaded.label}};
   if (!options.arguments.empty()) {
     parts.labels.push_back({.key = "arguments", .value = joined(options.arguments)});
@@ -111,11 +183,11 @@ Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
   config.vcpus = options.vcpus;
   config.start = StartMode::kRunning;
   config.host_cpus = options.host_cpus;
-  config.initial_state = std::move(state);
+  config.initial_state = std::move(loaded.state);
   config.milestones = parts.milestones.get();
-  STASIS_ASSIGN(
-      std::unique_ptr<Machine> machine,
-      Machine::create(backend, std::move(loaded.memory), std::move(devices), std::move(config)));
+  STASIS_ASSIGN(std::unique_ptr<Machine> machine,
+                Machine::create(backend, std::move(loaded.memory), std::move(loaded.devices.bus),
+                                std::move(config)));
   return std::unique_ptr<Session>(
       std::make_unique<internal::SessionImpl>(std::move(parts), std::move(machine)));
 }

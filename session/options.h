@@ -16,6 +16,7 @@
 #include "core/device.h"
 #include "core/guest_memory.h"
 #include "core/machine.h"
+#include "guests/linux/vm/process.h"
 #include "snapshot/manifest.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/trackers/tracker_catalog.h"
@@ -25,12 +26,27 @@ namespace stasis::session {
 // Receives console output as the guest writes it, on a vCPU's thread. May be empty.
 using ConsoleSink = std::function<void(std::string_view text)>;
 
+// A Linux program as the guest (docs/linux-guests.md). Value.
+struct LinuxOptions {
+  std::string program;  // Host path.
+  // What the guest may read: host files, and folders with all below them. They must exist.
+  std::vector<std::string> allow_read = {};
+  std::vector<std::string> environment = {};  // "NAME=value"
+  std::string working_directory = "/";
+  std::uint64_t layout_seed = 0;  // Where things lie in its address space.
+  bool trace = false;             // Count system calls by name.
+};
+
+// Files of a Linux guest that are not what they were when it was saved.
+enum class StaleFiles : std::uint8_t { kRefuse, kAccept };
+
 // A guest to be started. Value.
 struct LaunchOptions {
   // A name or a path as guests::find_guest() takes it, or "toy:NAME" for a program of the mock
   // backend (session/toy_guests.h).
-  std::string guest;
-  std::vector<std::string> arguments = {};
+  std::string guest = {};
+  std::optional<LinuxOptions> linux_program = {};  // Instead of `guest`.
+  std::vector<std::string> arguments = {};         // Without the program's name.
   std::uint64_t memory_bytes = std::uint64_t{256} << 20U;
   std::uint32_t vcpus = 1;
   BackingKind backing = BackingKind::kAnonymous;
@@ -51,6 +67,7 @@ struct RestoreOptions {
   std::optional<MonotonicNs> spawned_at = {};  // The caller's clock, for Milestone::kSpawn.
   std::optional<MonotonicNs> begin_at = {};    // For Milestone::kBegin; nothing: now.
   std::vector<int> host_cpus = {};
+  StaleFiles stale_files = StaleFiles::kRefuse;
   ConsoleSink console = {};
   // How often to look which pages are resident, for Milestone::kResidentP90 (session/residency.h).
   // It disturbs the restore, so nothing, the default, is right wherever a latency is quoted.
@@ -120,6 +137,12 @@ struct ResidencyReport {
   std::optional<std::int64_t> error_ns = {};
 };
 
+// What a Linux guest asked of its kernel since the session began. Value.
+struct LinuxCounters {
+  linux_guest::vm::LinuxProcess::Counters traps;
+  std::vector<linux_guest::SyscallCount> calls;  // Most calls first.
+};
+
 // Totals for run records. Value.
 struct SessionCounters {
   Machine::Counters machine;
@@ -130,6 +153,7 @@ struct SessionCounters {
   std::uint64_t mappings = 0;      // Of snapshot files, laid down by the restore.
   std::int64_t user_cpu_ns = 0;
   std::int64_t system_cpu_ns = 0;
+  std::optional<LinuxCounters> linux_guest = {};  // Of a Linux guest.
 };
 
 std::string_view name_of(SaveKind kind);

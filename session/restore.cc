@@ -55,8 +55,9 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   STASIS_ASSIGN(const snapshot::RestorePlan plan,
                 snapshot::make_plan(options.policy, input, options.policy_options));
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
-  STASIS_ASSIGN(std::unique_ptr<DeviceBus> devices,
-                internal::make_devices(manifest.architecture, parts.console, parts.doorbell));
+  STASIS_ASSIGN(internal::Devices devices,
+                internal::make_saved_devices(manifest, parts.console, options.stale_files));
+  parts.port = std::move(devices.port);
   snapshot::RestoreOptions restore_options;
   // A tracker has to be armed before the guest can write anything.
   restore_options.start = options.tracker.empty() ? options.start : StartMode::kPaused;
@@ -71,8 +72,8 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
     };
   }
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,
-                snapshot::restore(*chain, input, plan, backend, std::move(devices), restore_options,
-                                  std::move(shell)));
+                snapshot::restore(*chain, input, plan, backend, std::move(devices.bus),
+                                  restore_options, std::move(shell)));
   // Neither policy leaves work to the background.
   milestones.record(Milestone::kDone);
   take_facts(manifest, snapshot_path, parts);

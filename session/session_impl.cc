@@ -120,7 +120,7 @@ Result<Response> SessionImpl::request(std::span<const std::byte> bytes,
   const MonotonicNs now = host_clock().now();
   ran_since_parent_ = true;
   // Into the mailbox before the guest runs again, so that it need not wait for it.
-  STASIS_TRY(parts_.doorbell->post_request(machine_->device_host(), bytes));
+  STASIS_TRY(parts_.port->post_request(machine_->device_host(), bytes));
   requested_.push_back(now);
   ++requests_;
   STASIS_TRY(release());
@@ -140,7 +140,7 @@ Result<Response> SessionImpl::take_response(std::chrono::nanoseconds timeout) {
     STASIS_TRY(take_event(deadline));
   }
   Response response{.requested_at = requested_.front(), .responded_at = responded_.front()};
-  STASIS_ASSIGN(response.bytes, parts_.doorbell->take_response());
+  STASIS_ASSIGN(response.bytes, parts_.port->take_response());
   requested_.pop_front();
   responded_.pop_front();
   return response;
@@ -150,7 +150,7 @@ void SessionImpl::note_first_instruction() {
   if (!parts_.restored || !parts_.anchor || parts_.milestones->at(Milestone::kFirstInstruction)) {
     return;
   }
-  const std::optional<std::uint64_t> counter = parts_.doorbell->first_resumed_counter();
+  const std::optional<std::uint64_t> counter = parts_.port->first_resumed_counter();
   const std::optional<TscAnchor> now = take_tsc_anchor();
   if (!counter || !now) {
     return;
@@ -166,7 +166,7 @@ Result<void> SessionImpl::settle(std::chrono::nanoseconds timeout) {
   const MonotonicNs deadline = deadline_after(timeout);
   // There is no event for a guest that has begun to wait: this looks every now and then, after all
   // that is measured.
-  while (parts_.will_ring && !parts_.doorbell->first_resumed_counter() &&
+  while (parts_.will_ring && !parts_.port->first_resumed_counter() &&
          host_clock().now() < deadline) {
     const MonotonicNs next = deadline_after(std::chrono::microseconds(50));
     Result<void> outcome = take_event(std::min(deadline, next));
@@ -244,6 +244,9 @@ Result<SessionCounters> SessionImpl::counters() {
                            .mappings = parts_.mappings,
                            .user_cpu_ns = usage.user_cpu_ns - parts_.usage.user_cpu_ns,
                            .system_cpu_ns = usage.system_cpu_ns - parts_.usage.system_cpu_ns};
+  if (const auto* process = parts_.port->linux_process(); process != nullptr) {
+    counters.linux_guest = LinuxCounters{process->counters(), process->kernel().counts()};
+  }
   if (was_running && !held_) {
     STASIS_TRY(machine_->resume());
   }

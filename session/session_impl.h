@@ -7,8 +7,8 @@
 #include <string>
 
 #include "core/dirty_tracker.h"
-#include "guests/doorbell_device.h"
 #include "session/console_buffer.h"
+#include "session/guest_port.h"
 #include "session/residency.h"
 #include "session/session.h"
 #include "session/tsc_clock.h"
@@ -37,17 +37,12 @@ struct ProcessUsage {
 };
 ProcessUsage process_usage();
 
-// The bus of every session: a doorbell that prints to `console`.
-Result<std::unique_ptr<DeviceBus>> make_devices(Architecture architecture,
-                                                const std::shared_ptr<ConsoleBuffer>& console,
-                                                std::shared_ptr<guests::DoorbellDevice>& doorbell);
-
 class SessionImpl final : public Session {
  public:
   // What exists before the Machine does.
   struct Parts {
     std::shared_ptr<ConsoleBuffer> console;
-    std::shared_ptr<guests::DoorbellDevice> doorbell;
+    std::unique_ptr<GuestPort> port;
     std::unique_ptr<MilestoneLog> milestones;  // Its address is given to the Machine.
     std::optional<TscAnchor> anchor;           // Taken before the restore began.
     ProcessUsage usage;

@@ -12,6 +12,11 @@ std::vector<std::string> words_of(const std::string& line) {
   std::istringstream in(line);
   std::vector<std::string> words;
   for (std::string word; in >> word;) {
+    if (word.front() == '"') {  // Up to the next quotation mark, as for a shell.
+      std::string rest;
+      std::getline(in, rest, '"');
+      word = word.substr(1) + rest;
+    }
     words.push_back(word);
   }
   return words;
@@ -37,8 +42,15 @@ TEST(HelpExamples, AllRun) {
   }
   TemporaryDirectory directory;
   int count = 0;
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {}, {"doctor"}, {"run"}, {"restore"}, {"inspect"}, {"verify"}, {"diff"}, {"merge"}}) {
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{},
+                                                                                       {"doctor"},
+                                                                                       {"run"},
+                                                                                       {"restore"},
+                                                                                       {"invoke"},
+                                                                                       {"inspect"},
+                                                                                       {"verify"},
+                                                                                       {"diff"},
+                                                                                       {"merge"}}) {
     for (const std::string& example : examples_of(command)) {
       SCOPED_TRACE(example);
       ++count;

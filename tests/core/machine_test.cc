@@ -103,6 +103,78 @@ TEST_F(MachineTest, APauseThatTimesOutNamesTheStuckVcpusAndLeavesTheMachineRunni
   must(machine->pause(kPatience));
 }
 
+TEST_F(MachineTest, AVcpuParkedUntilATimeGoesOnByItself) {
+  const MonotonicNs until = host_clock().now() + 20'000'000;
+  device_->on_write = [&, rung = 0](const ScriptedDevice::Write&, DeviceHost&) mutable {
+    if (rung++ == 0) {
+      return WriteOutcome{.after = AfterWrite::kPark, .park_until = until};
+    }
+    return checkpoint(AfterWrite::kHold);
+  };
+  const auto machine = make(ringing(), {.start = StartMode::kRunning});
+  // The two clocks of core/clock.h and of condition variables may run apart a little.
+  EXPECT_GT(must(machine->wait_event(kPatience)).at, until - 1'000'000);
+}
+
+TEST_F(MachineTest, AVcpuParkedUntilATimeStaysOutsideWhileTheMachineIsPaused) {
+  std::latch parked(1);
+  device_->on_write = [&](const ScriptedDevice::Write&, DeviceHost&) {
+    parked.count_down();
+    return WriteOutcome{.after = AfterWrite::kPark, .park_until = host_clock().now()};
+  };
+  const auto machine = make(ringing());
+  must(machine->resume());
+  parked.wait();
+  must(machine->pause(kPatience));
+  const std::size_t rung = device_->writes().size();
+  EXPECT_EQ(must(machine->save_state()).activities, std::vector{VcpuActivity::kRunning})
+      << "the time is not saved: a restored vCPU has to ask again";
+  EXPECT_EQ(device_->writes().size(), rung);
+}
+
+class TrappingDevice final : public Device, private TrapHandler {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "scripted"; }
+  Result<std::uint64_t> read(std::uint64_t, std::uint8_t, std::uint32_t, DeviceHost&) override {
+    return std::uint64_t{0};
+  }
+  Result<WriteOutcome> write(std::uint64_t, std::uint8_t, std::uint64_t, std::uint32_t,
+                             DeviceHost&) override {
+    return Error{Errc::kInvalidArgument, 0, "on_trap() comes instead"};
+  }
+  [[nodiscard]] TrapHandler* trap_handler() override { return this; }
+  [[nodiscard]] Result<DeviceState> save_state() const override {
+    return DeviceState{"scripted", 1, {}};
+  }
+  Result<void> load_state(const DeviceState&) override { return {}; }
+
+ private:
+  Result<WriteOutcome> on_trap(std::uint64_t, X86TrapAccess&, DeviceHost&) override {
+    return WriteOutcome{};
+  }
+};
+
+TEST_F(MachineTest, ATrapOnABackendWithoutRegisterAccessIsAHostFailureThatSaysSo) {
+  const RegionSpec spec{.range = {Gpa{0}, kMemory}};
+  auto memory = must(GuestMemory::create({&spec, 1}, kPage));
+  must(ringing().write_to(*memory));
+  MachineConfig config{.start = StartMode::kRunning};
+  config.initial_state.emplace();
+  ToyVcpuState state;
+  state.r[2] = kDevice;
+  config.initial_state->vcpus = {state};
+  config.initial_state->activities.resize(1);
+  config.initial_state->wake_pending.resize(1);
+  config.initial_state->devices = {{"scripted", 1, {}}};
+  auto bus = std::make_unique<DeviceBus>();
+  must(bus->attach(IoSpace::kMmio, kDevice, 8, std::make_shared<TrappingDevice>()));
+  const auto machine =
+      must(Machine::create(*backend_, std::move(memory), std::move(bus), std::move(config)));
+  const MachineEvent event = must(machine->wait_event(kPatience));
+  EXPECT_EQ(event.kind, Kind::kHostFailed);
+  EXPECT_THAT(event.message, HasSubstr("no access to registers"));
+}
+
 TEST_F(MachineTest, WhatNeedsAPausedMachineIsRefusedWhileItRuns) {
   const auto machine = make(counting(), {.start = StartMode::kRunning});
   EXPECT_EQ(machine->step(1).error().code, Errc::kInvalidArgument);

@@ -1,0 +1,47 @@
+#include "cli/linux_options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+namespace stasis::cli {
+
+void add_linux_options(CLI::App& app, session::LinuxOptions& target) {
+  app.add_option(
+         "--allow-read", target.allow_read,
+         "A host file, or a folder and all below it, that PROGRAM may read; may be repeated")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
+  app.add_option("--env", target.environment, "Of PROGRAM, which inherits nothing; may be repeated")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  app.add_option("--cwd", target.working_directory, "PROGRAM's working directory [/]")
+      ->type_name("PATH");
+  app.add_option("--layout-seed", target.layout_seed,
+                 "Where PROGRAM, heap and stack lie in its address space [0]")
+      ->type_name("N");
+  app.add_flag("--trace", target.trace, "List the system calls that PROGRAM made");
+}
+
+Result<std::string> find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    return name;
+  }
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before any thread exists.
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "/usr/bin:/bin" : path;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find(':'), rest.size());
+    std::string candidate = std::string(rest.substr(0, end)) + "/" + name;
+    if (access(candidate.c_str(), X_OK) == 0) {
+      return candidate;
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return Error{Errc::kNotFound, 0,
+               fmt::format("no program '{}' in PATH; give a path, as in ./{}", name, name)};
+}
+
+}  // namespace stasis::cli

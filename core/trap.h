@@ -1,0 +1,49 @@
+// Exits whose handler acts on the vCPU's registers: what a guest without a kernel of its own needs,
+// whose system calls and faults are answered by the host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/device.h"
+#include "core/result.h"
+#include "core/x86_state.h"
+
+namespace stasis {
+
+// The registers that a trap handler exchanges. Value.
+struct X86TrapRegisters {
+  X86GeneralRegisters general;
+  X86Segment cs, ss;  // Their privilege level is the vCPU's.
+  std::uint64_t fs_base = 0, gs_base = 0;
+  std::uint64_t cr2 = 0;  // Read only.
+};
+
+// A vCPU's registers between an exit and the next entry, as cheaply as the backend can; part of a
+// Vcpu and as thread-affine.
+class X86TrapAccess {
+ public:
+  virtual ~X86TrapAccess() = default;
+  // As the exit left them. The instruction pointer is unspecified until set_registers() replaces
+  // it: backends differ in whether a device access has advanced it.
+  virtual Result<X86TrapRegisters> registers() = 0;
+  // Where the next run() begins, all but cr2: the instruction that exited is not completed.
+  virtual Result<void> set_registers(const X86TrapRegisters& registers) = 0;
+  // The XSAVE image in standard format and the host's full size. set_extended_state() answers
+  // kInvalidArgument for an image that the processor would refuse, and changes nothing then.
+  virtual Result<std::vector<std::byte>> extended_state() = 0;
+  virtual Result<void> set_extended_state(std::span<const std::byte> xsave) = 0;
+};
+
+// A device whose writes are traps (Device::trap_handler()): called instead of Device::write(), on
+// the vCPU's thread.
+class TrapHandler {
+ public:
+  virtual ~TrapHandler() = default;
+  virtual Result<WriteOutcome> on_trap(std::uint64_t offset, X86TrapAccess& cpu,
+                                       DeviceHost& host) = 0;
+};
+
+}  // namespace stasis

@@ -1,0 +1,52 @@
+// The clocks of a Linux guest. Real time is the host's. Monotonic time begins when the process does
+// and stands still between a save and a load: it never jumps, neither back nor forward.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/clock.h"
+
+namespace stasis::linux_guest {
+
+enum class ClockKind : std::uint8_t { kMonotonic, kReal };
+
+// A point of time on one of the guest's clocks. Value.
+struct Deadline {
+  ClockKind clock = ClockKind::kMonotonic;
+  std::int64_t at_ns = 0;
+  friend bool operator==(const Deadline&, const Deadline&) = default;
+};
+
+constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+
+// Thread-compatible. Keeps a pointer to the clock of the host.
+class GuestClock {
+ public:
+  explicit GuestClock(const Clock& host) : host_(&host), started_(host.now()) {}
+
+  [[nodiscard]] std::int64_t monotonic_ns() const;
+  [[nodiscard]] std::int64_t real_ns() const { return host_->wall_ns(); }
+  [[nodiscard]] std::int64_t now_ns(ClockKind clock) const {
+    return clock == ClockKind::kReal ? real_ns() : monotonic_ns();
+  }
+  [[nodiscard]] bool is_past(const Deadline& deadline) const {
+    return now_ns(deadline.clock) >= deadline.at_ns;
+  }
+  // From now on; saturates at the end of time.
+  [[nodiscard]] Deadline after(std::int64_t duration_ns) const;
+  // The same point on the clock of the host.
+  [[nodiscard]] MonotonicNs on_host(const Deadline& deadline) const;
+
+  void resume_at(std::int64_t monotonic_ns);
+
+ private:
+  const Clock* host_;
+  MonotonicNs started_;
+  std::int64_t offset_ns_ = 0;  // Monotonic time at started_.
+};
+
+// Saturating.
+[[nodiscard]] std::int64_t add_ns(std::int64_t a, std::int64_t b);
+
+}  // namespace stasis::linux_guest

@@ -1,0 +1,106 @@
+// The content of the file system that lives in the VM: what /tmp holds, and so a part of every
+// snapshot. Inodes, without the names by which they are reached.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/clock.h"
+#include "guests/linux/address_space.h"
+#include "guests/linux/files/file.h"
+
+namespace stasis::linux_guest {
+
+constexpr std::uint64_t kTmpfsFileBytesMax = std::uint64_t{1} << 40U;
+constexpr std::uint64_t kTmpfsInodeCost = 512;  // What an inode or a name takes of the space.
+
+// The space that all inodes share. Resource: they point to it.
+class TmpfsSpace {
+ public:
+  TmpfsSpace(std::uint64_t bytes_max, const Clock& clock) : bytes_max_(bytes_max), clock_(&clock) {}
+  TmpfsSpace(const TmpfsSpace&) = delete;
+  TmpfsSpace& operator=(const TmpfsSpace&) = delete;
+  [[nodiscard]] bool take(std::uint64_t bytes);  // False: ENOSPC.
+  void give_back(std::uint64_t bytes) { used_ -= bytes; }
+  [[nodiscard]] std::uint64_t bytes_used() const { return used_; }
+  [[nodiscard]] std::uint64_t bytes_max() const { return bytes_max_; }
+  [[nodiscard]] std::int64_t now_ns() const { return clock_->wall_ns(); }
+  [[nodiscard]] std::uint64_t next_number() { return ++last_number_; }
+  [[nodiscard]] std::uint64_t last_number() const { return last_number_; }
+  void set_last_number(std::uint64_t number) { last_number_ = number; }
+
+ private:
+  std::uint64_t bytes_max_;
+  const Clock* clock_;
+  std::uint64_t used_ = 0;
+  std::uint64_t last_number_ = 0;
+};
+
+class TmpfsInode;
+using InodePointer =
+    std::shared_ptr<TmpfsInode>;  // Shared: names, open files and mappings hold it.
+
+// Resource. A folder's entries hold their inodes; `parent` does not hold the folder.
+class TmpfsInode {
+ public:
+  using Page = std::array<std::byte, kPageBytes>;
+
+  // Null: ENOSPC.
+  [[nodiscard]] static InodePointer make(TmpfsSpace& space, std::uint32_t mode);
+  ~TmpfsInode();
+  TmpfsInode(const TmpfsInode&) = delete;
+  TmpfsInode& operator=(const TmpfsInode&) = delete;
+
+  // Regular files. Bytes, or -errno; holes read as zeros.
+  [[nodiscard]] SysResult read(std::uint64_t offset, std::span<std::byte> out) const;
+  [[nodiscard]] SysResult write(std::uint64_t offset, std::span<const std::byte> bytes);
+  [[nodiscard]] SysResult truncate(std::uint64_t size_bytes);
+  // fallocate(2) with FALLOC_FL_PUNCH_HOLE.
+  void punch(std::uint64_t offset, std::uint64_t size_bytes);
+  [[nodiscard]] std::uint64_t size_bytes() const { return size_; }
+  [[nodiscard]] const std::map<std::uint64_t, std::unique_ptr<Page>>& pages() const {
+    return pages_;
+  }
+
+  // For a load: whole pages of content, and the size. False: ENOSPC.
+  [[nodiscard]] bool set_page(std::uint64_t index, std::span<const std::byte> content);
+  void set_size(std::uint64_t size_bytes) { size_ = size_bytes; }
+
+  // Folders. False: ENOSPC.
+  [[nodiscard]] bool add_entry(const std::string& name, const InodePointer& inode);
+  void remove_entry(const std::string& name);
+  [[nodiscard]] InodePointer entry(const std::string& name) const;
+  [[nodiscard]] const std::map<std::string, InodePointer>& entries() const { return entries_; }
+
+  [[nodiscard]] bool is_directory() const;
+  [[nodiscard]] FileStat stat() const;
+  [[nodiscard]] TmpfsSpace& space() const { return *space_; }
+  void touch();  // Modified now.
+
+  // Plain metadata, with no rule of its own.
+  std::uint64_t number = 0;
+  std::uint32_t mode = 0;
+  std::uint32_t user = 0, group = 0;
+  std::int64_t accessed_ns = 0, modified_ns = 0, changed_ns = 0;
+  std::string target = {};  // Of a link.
+  std::weak_ptr<TmpfsInode> parent = {};
+  std::string name = {};  // In the parent, of a folder.
+  std::uint64_t links = 0;
+
+ private:
+  explicit TmpfsInode(TmpfsSpace& space) : space_(&space) {}
+  [[nodiscard]] Page* page_for_write(std::uint64_t index);
+  void zero(std::uint64_t begin, std::uint64_t end);
+
+  TmpfsSpace* space_;
+  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;
+  std::map<std::string, InodePointer> entries_;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace stasis::linux_guest
