@@ -211,7 +211,7 @@ SysResult sys_fallocate(Call& call) {
     return -EOPNOTSUPP;
   }
   // Pages are only made when they are written; what can be promised is that there is room now.
-  const TmpfsSpace& space = inode.space();
+  const TmpfsSpace& space = *inode.space();
   if (end > inode.size_bytes() &&
       end - inode.size_bytes() > space.bytes_max() - space.bytes_used()) {
     return -ENOSPC;

@@ -112,7 +112,7 @@ bool too_much_is_listed(const Process& process) {
 SysResult put_statfs(Call& call, UserAddress to, const Node* node) {
   struct statfs facts {};
   const bool is_tmpfs = dynamic_cast<const TmpfsNode*>(node) != nullptr;
-  const TmpfsSpace& space = call.process.vfs->space();
+  const TmpfsSpace& space = *call.process.vfs->space();
   facts.f_type = is_tmpfs ? 0x01021994 : 0xef53;  // TMPFS_MAGIC, EXT2_SUPER_MAGIC
   facts.f_bsize = static_cast<__fsword_t>(kPageBytes);
   facts.f_frsize = facts.f_bsize;

@@ -47,7 +47,7 @@ SysResult make_pipe(Call& call, int flags) {
     return -EINVAL;
   }
   const auto pipe = std::make_shared<PipeBuffer>();
-  const std::uint64_t inode = call.process.vfs->space().next_number();
+  const std::uint64_t inode = call.process.vfs->space()->next_number();
   const int status = flags & O_NONBLOCK;
   const bool closes = (flags & O_CLOEXEC) != 0;
   return add_two(call, call.address(0),
@@ -175,7 +175,7 @@ SysResult sys_socketpair(Call& call) {
   }
   const auto there = std::make_shared<PipeBuffer>();
   const auto back = std::make_shared<PipeBuffer>();
-  const std::uint64_t inode = call.process.vfs->space().next_number();
+  const std::uint64_t inode = call.process.vfs->space()->next_number();
   const int status = O_RDWR | ((call.as_int(1) & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const bool closes = (call.as_int(1) & SOCK_CLOEXEC) != 0;
   return add_two(call, call.address(3),

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace stasis::linux_guest {
 namespace {
 
@@ -31,6 +33,14 @@ SysResult check_kind(const Node& node, int flags, bool must_be_directory) {
     return writes || (flags & O_CREAT) != 0 ? -EISDIR : 0;
   }
   return (flags & O_DIRECTORY) != 0 || must_be_directory ? -ENOTDIR : 0;
+}
+
+// Each of them holds its content, which may be large (/proc/self/maps).
+bool too_many_texts(const Process& process) {
+  constexpr int kTextsMax = 64;
+  return std::ranges::count_if(process.descriptors.all(), [](const auto& descriptor) {
+           return descriptor.second.file->kind() == FileKind::kText;
+         }) >= kTextsMax;
 }
 
 SysOr<std::shared_ptr<File>> open_unnamed(Place& place, std::uint32_t mode, int flags) {
@@ -71,6 +81,9 @@ SysOr<std::shared_ptr<File>> open_place(Call& call, Place& place, const OpenRequ
     return place.node->open(O_RDONLY | O_PATH | (flags & O_DIRECTORY));
   }
   auto opened = place.node->open(flags & kStatusFlags);
+  if (opened.ok() && (*opened)->kind() == FileKind::kText && too_many_texts(call.process)) {
+    return Errno{ENFILE};
+  }
   const bool truncates = (flags & O_TRUNC) != 0 && (flags & O_ACCMODE) != O_RDONLY;
   if (opened.ok() && truncates && S_ISREG(place.node->stat().mode)) {
     if (const SysResult wrong = (*opened)->truncate(0); wrong != 0) {

@@ -53,7 +53,7 @@ constexpr std::uint64_t kUcFlags =
     1 | 2 | 4;  // UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
 constexpr std::uint16_t kUserCs = 0x33, kUserSs = 0x2b;
 constexpr std::uint64_t kSaOnStack = 0x08000000, kSaRestorer = 0x04000000, kSaNoDefer = 0x40000000;
-// What a program may change: CF PF AF ZF SF TF DF OF NT RF AC, as FIX_EFLAGS of Linux.
+// What a program may change: CF PF AF ZF SF TF DF OF RF AC, as FIX_EFLAGS of Linux.
 constexpr std::uint64_t kUserFlags = 0x50dd5;
 constexpr std::size_t kXsaveBytesMax = 16384;
 

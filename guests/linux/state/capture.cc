@@ -77,7 +77,7 @@ void Capture::plain(ProcessState& state) const {
   }
   state.actions = process.signals.actions();
   state.pending = process.signals.shared();
-  state.last_inode = process.vfs->space().last_number();
+  state.last_inode = process.vfs->space()->last_number();
   state.last_mapping = process.vfs->mappings().last_id();
   state.device = process.device.state();
 }

@@ -15,6 +15,9 @@ constexpr std::size_t kInodesMax = std::size_t{1} << 20U;
 constexpr std::size_t kTextBytesMax = std::size_t{8} << 20U;
 constexpr std::size_t kXsaveBytesMax = 16384;
 constexpr std::size_t kSignalsQueuedMax = 1024;
+// What a program can have in RFLAGS (SDM vol. 1, 3.4.3): CF, the 1, PF AF ZF SF TF IF DF OF NT RF
+// AC ID.
+constexpr std::uint64_t kUserFlags = 0x254fd7;
 
 Error corrupt(const std::string& message) {
   return Error{Errc::kCorruption, 0, "state of the Linux process: " + message};
@@ -78,7 +81,8 @@ Result<void> check_thread(const Thread& thread) {
   const std::string who = "thread " + std::to_string(thread.id);
   const X86GeneralRegisters& general = thread.context.general;
   if (general.rip >= kUserSpaceEnd || thread.context.fs_base >= kUserSpaceEnd ||
-      thread.context.gs_base >= kUserSpaceEnd || thread.context.xsave.size() > kXsaveBytesMax) {
+      (general.rflags & ~kUserFlags) != 0 || thread.context.gs_base >= kUserSpaceEnd ||
+      thread.context.xsave.size() > kXsaveBytesMax) {
     return corrupt(who + ": its registers are not a program's");
   }
   if (thread.wait && (!may_wait(*thread.wait) || !is_time(thread.wait->deadline) ||

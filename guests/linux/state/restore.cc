@@ -92,10 +92,19 @@ Result<std::shared_ptr<const UniqueFd>> Restorer::open_host(
 }
 
 Result<void> Restorer::build_inodes() {
-  TmpfsSpace& space = process_->vfs->space();
+  const std::shared_ptr<TmpfsSpace>& space = process_->vfs->space();
   const Error full{Errc::kMismatch, 0,
                    "the tmpfs of the snapshot does not fit into " +
-                       std::to_string(space.bytes_max()) + " bytes"};
+                       std::to_string(space->bytes_max()) + " bytes"};
+  std::uint64_t needed = 0;  // Cannot overflow: all of it has been in the message.
+  for (const InodeState& from : state_->inodes) {
+    needed += kTmpfsInodeCost + from.pages.size() + (from.entries.size() * kTmpfsInodeCost);
+  }
+  if (needed > space->bytes_max()) {
+    return full;
+  }
+  // Until apply() what was there takes space as well.
+  const TmpfsSpace::WithoutLimit without_limit(*space);
   for (const InodeState& from : state_->inodes) {
     InodePointer inode = TmpfsInode::make(space, from.mode);
     if (inode == nullptr) {
@@ -284,7 +293,6 @@ Result<void> Restorer::build() {
   for (const PipeState& from : state_->pipes) {
     auto pipe = std::make_shared<PipeBuffer>();
     pipe->bytes.assign(from.bytes.begin(), from.bytes.end());
-    pipe->activity = from.activity;
     pipes_.push_back(std::move(pipe));
   }
   STASIS_TRY(build_mappings());
@@ -292,6 +300,9 @@ Result<void> Restorer::build() {
     STASIS_ASSIGN(auto made, file_of(file));
     made->set_offset(file.offset);
     files_.push_back(std::move(made));
+  }
+  for (std::size_t i = 0; i < pipes_.size(); ++i) {
+    pipes_[i]->activity = state_->pipes[i].activity;  // What building the ends has added is undone.
   }
   build_watches();
   STASIS_ASSIGN(working_directory_, node_of(state_->working_directory));
@@ -310,7 +321,7 @@ void Restorer::apply() {
   for (std::size_t i = 0; i < process.vfs->mounts().size(); ++i) {
     process.vfs->mounts()[i]->root = inodes_[state_->mount_roots[i]];
   }
-  process.vfs->space().set_last_number(state_->last_inode);
+  process.vfs->space()->set_last_number(state_->last_inode);
   process.working_directory = working_directory_;
   MappingRegistry& mappings = process.vfs->mappings();
   mappings.clear();

@@ -103,6 +103,12 @@ bool HostTree::covers(std::string_view path) const {
   return std::ranges::any_of(roots_, [&](const Root& root) { return is_below(path, root.path); });
 }
 
+bool HostTree::covers_within(std::string_view path, std::string_view above) const {
+  return std::ranges::any_of(roots_, [&](const Root& root) {
+    return root.path != above && is_below(root.path, above) && is_below(path, root.path);
+  });
+}
+
 bool HostTree::leads_to(std::string_view path) const {
   return std::ranges::any_of(
       roots_, [&](const Root& root) { return root.path != path && is_below(root.path, path); });

@@ -21,7 +21,9 @@ class HostTree {
   // `allowed`: absolute paths without links; files or folders that exist. kInvalidArgument, kIo.
   static Result<std::unique_ptr<HostTree>> open(const std::vector<std::string>& allowed);
 
-  [[nodiscard]] bool covers(std::string_view path) const;    // On the list or below.
+  [[nodiscard]] bool covers(std::string_view path) const;  // On the list or below.
+  // By an entry that lies below `above`: "/" as an entry does not show through a mount.
+  [[nodiscard]] bool covers_within(std::string_view path, std::string_view above) const;
   [[nodiscard]] bool leads_to(std::string_view path) const;  // Above an entry of the list.
   [[nodiscard]] std::vector<std::string> names_below(std::string_view path) const;  // Then.
 

@@ -253,7 +253,7 @@ SysResult TmpfsNode::change(const NodeChange& change) {
   inode_->group = change.group.value_or(inode_->group);
   inode_->accessed_ns = change.accessed_ns.value_or(inode_->accessed_ns);
   inode_->modified_ns = change.modified_ns.value_or(inode_->modified_ns);
-  inode_->changed_ns = inode_->space().now_ns();
+  inode_->changed_ns = inode_->space()->now_ns();
   return 0;
 }
 

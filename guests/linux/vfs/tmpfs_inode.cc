@@ -10,21 +10,21 @@
 namespace stasis::linux_guest {
 
 bool TmpfsSpace::take(std::uint64_t bytes) {
-  if (bytes > bytes_max_ || used_ > bytes_max_ - bytes) {
+  if (is_limited_ && (bytes > bytes_max_ || used_ > bytes_max_ - bytes)) {
     return false;
   }
   used_ += bytes;
   return true;
 }
 
-InodePointer TmpfsInode::make(TmpfsSpace& space, std::uint32_t mode) {
-  if (!space.take(kTmpfsInodeCost)) {
+InodePointer TmpfsInode::make(const std::shared_ptr<TmpfsSpace>& space, std::uint32_t mode) {
+  if (!space->take(kTmpfsInodeCost)) {
     return nullptr;
   }
   InodePointer inode(new TmpfsInode(space));
-  inode->number = space.next_number();
+  inode->number = space->next_number();
   inode->mode = mode;
-  inode->accessed_ns = inode->modified_ns = inode->changed_ns = space.now_ns();
+  inode->accessed_ns = inode->modified_ns = inode->changed_ns = space->now_ns();
   return inode;
 }
 

@@ -19,7 +19,8 @@ namespace stasis::linux_guest {
 constexpr std::uint64_t kTmpfsFileBytesMax = std::uint64_t{1} << 40U;
 constexpr std::uint64_t kTmpfsInodeCost = 512;  // What an inode or a name takes of the space.
 
-// The space that all inodes share. Resource: they point to it.
+// The space that all inodes share. Resource, which lives as long as any of them: a mapping may hold
+// one longer than the kernel lives.
 class TmpfsSpace {
  public:
   TmpfsSpace(std::uint64_t bytes_max, const Clock& clock) : bytes_max_(bytes_max), clock_(&clock) {}
@@ -27,6 +28,17 @@ class TmpfsSpace {
   TmpfsSpace& operator=(const TmpfsSpace&) = delete;
   [[nodiscard]] bool take(std::uint64_t bytes);  // False: ENOSPC.
   void give_back(std::uint64_t bytes) { used_ -= bytes; }
+  // While it lives, take() always succeeds: for a load, whose sum is checked beforehand.
+  class WithoutLimit {
+   public:
+    explicit WithoutLimit(TmpfsSpace& space) : space_(&space) { space_->is_limited_ = false; }
+    ~WithoutLimit() { space_->is_limited_ = true; }
+    WithoutLimit(const WithoutLimit&) = delete;
+    WithoutLimit& operator=(const WithoutLimit&) = delete;
+
+   private:
+    TmpfsSpace* space_;
+  };
   [[nodiscard]] std::uint64_t bytes_used() const { return used_; }
   [[nodiscard]] std::uint64_t bytes_max() const { return bytes_max_; }
   [[nodiscard]] std::int64_t now_ns() const { return clock_->wall_ns(); }
@@ -38,6 +50,7 @@ class TmpfsSpace {
   std::uint64_t bytes_max_;
   const Clock* clock_;
   std::uint64_t used_ = 0;
+  bool is_limited_ = true;
   std::uint64_t last_number_ = 0;
 };
 
@@ -51,7 +64,8 @@ class TmpfsInode {
   using Page = std::array<std::byte, kPageBytes>;
 
   // Null: ENOSPC.
-  [[nodiscard]] static InodePointer make(TmpfsSpace& space, std::uint32_t mode);
+  [[nodiscard]] static InodePointer make(const std::shared_ptr<TmpfsSpace>& space,
+                                         std::uint32_t mode);
   ~TmpfsInode();
   TmpfsInode(const TmpfsInode&) = delete;
   TmpfsInode& operator=(const TmpfsInode&) = delete;
@@ -79,7 +93,7 @@ class TmpfsInode {
 
   [[nodiscard]] bool is_directory() const;
   [[nodiscard]] FileStat stat() const;
-  [[nodiscard]] TmpfsSpace& space() const { return *space_; }
+  [[nodiscard]] const std::shared_ptr<TmpfsSpace>& space() const { return space_; }
   void touch();  // Modified now.
 
   // Plain metadata, with no rule of its own.
@@ -93,11 +107,11 @@ class TmpfsInode {
   std::uint64_t links = 0;
 
  private:
-  explicit TmpfsInode(TmpfsSpace& space) : space_(&space) {}
+  explicit TmpfsInode(std::shared_ptr<TmpfsSpace> space) : space_(std::move(space)) {}
   [[nodiscard]] Page* page_for_write(std::uint64_t index);
   void zero(std::uint64_t begin, std::uint64_t end);
 
-  TmpfsSpace* space_;
+  std::shared_ptr<TmpfsSpace> space_;
   std::map<std::uint64_t, std::unique_ptr<Page>> pages_;
   std::map<std::string, InodePointer> entries_;
   std::uint64_t size_ = 0;

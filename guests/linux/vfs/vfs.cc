@@ -17,7 +17,8 @@ Result<std::unique_ptr<Vfs>> Vfs::create(const VfsConfig& config) {
 }
 
 Vfs::Vfs(std::unique_ptr<HostTree> host, const VfsConfig& config)
-    : host_(std::move(host)), space_(config.tmpfs_bytes_max, *config.clock) {
+    : host_(std::move(host)),
+      space_(std::make_shared<TmpfsSpace>(config.tmpfs_bytes_max, *config.clock)) {
   mount("/tmp", S_IFDIR | 01777U);
   mount("/dev/shm", S_IFDIR | 01777U);
   mount("/run", S_IFDIR | 0755U);
@@ -31,8 +32,8 @@ void Vfs::mount(const std::string& path, std::uint32_t mode) {
     return;  // A limit too small for even one folder: no tmpfs.
   }
   made->mappings = &mappings_;
-  made->overlay = [this](const std::string& below) -> NodePointer {
-    if (host_->covers(below)) {
+  made->overlay = [this, path](const std::string& below) -> NodePointer {
+    if (host_->covers_within(below, path)) {
       return host_node(below);
     }
     return host_->leads_to(below) ? std::make_shared<LeadingNode>(*this, below) : nullptr;

@@ -60,7 +60,7 @@ class Vfs {
   [[nodiscard]] const SyntheticTree& synthetic() const { return synthetic_; }
   [[nodiscard]] HostTree& host() { return *host_; }
   [[nodiscard]] MappingRegistry& mappings() { return mappings_; }
-  [[nodiscard]] TmpfsSpace& space() { return space_; }
+  [[nodiscard]] const std::shared_ptr<TmpfsSpace>& space() const { return space_; }
   [[nodiscard]] const std::vector<std::unique_ptr<TmpfsMount>>& mounts() const { return mounts_; }
   [[nodiscard]] NodePointer mount_root(const TmpfsMount& mount) const;
   // The names in a folder that is not the host's alone.
@@ -76,7 +76,7 @@ class Vfs {
 
   std::unique_ptr<HostTree> host_;
   MappingRegistry mappings_;
-  TmpfsSpace space_;
+  std::shared_ptr<TmpfsSpace> space_;
   std::vector<std::unique_ptr<TmpfsMount>> mounts_;
   SyntheticTree synthetic_;
   std::function<std::optional<SyntheticEntry>(const std::string&)> dynamic_lookup_;
