@@ -22,6 +22,7 @@ int main(void) {
       return 8;
     }
     buffer[bytes] = 0;
+    buffer[strcspn(buffer, "\n")] = 0; /* The device ends a request with a line feed. */
     if (strcmp(buffer, "exit") == 0) {
       return 5;
     }
