@@ -12,7 +12,7 @@ int main(void) {
   int device = open("/dev/stasis", O_RDWR);
   unsigned long drawn = 0;
   getrandom(&drawn, sizeof(drawn), 0);
-  FILE* log = fopen("/tmp/log", "w+");
+  FILE* log = fopen(P_tmpdir "/log", "w+");
   if (device < 0 || log == NULL) {
     return 9;
   }
