@@ -69,8 +69,9 @@ class LinuxSession : public testing::Test {
 };
 
 TEST_F(LinuxSession, AProgramRunsToItsExitCodeAndItsOutputIsTheConsole) {
+  // It executes a program, which is not supported: env(1) says so with this code.
   auto session = launch("/usr/bin/env", {"echo", "hello"});
-  EXPECT_FALSE(session->wait_exit(kWait)) << "env executes a program, which needs a second one";
+  EXPECT_EQ(must(session->wait_exit(kWait)), 126U);
   auto echo = launch("/bin/echo", {"hello", "there"});
   EXPECT_EQ(must(echo->wait_exit(kWait)), 0U);
   EXPECT_EQ(echo->console(), "hello there\n");

@@ -216,8 +216,9 @@ Result<void> LinuxProcess::load_state(const DeviceState& state) {
     return state.bytes.empty()
                ? Result<void>()
                : Error{.code = Errc::kNotSupported,
-                       .message = "a Linux guest is restored into a new VM: KVM remembers the page "
-                                  "tables of one that has run"};
+                       .message =
+                           "a Linux guest is restored into a new VM: KVM remembers the page "
+                           "tables of one that has run"};
   }
   ByteReader in(state.bytes);
   STASIS_TRY(decode_config(in));

@@ -12,7 +12,7 @@ int main(void) {
   int device = open("/dev/stasis", O_RDWR);
   unsigned long drawn = 0;
   getrandom(&drawn, sizeof(drawn), 0);
-  FILE* log = fopen("/tmp/log", "w+");
+  FILE* log = fopen(P_tmpdir "/log", "w+");
   if (device < 0 || log == NULL) {
     return 9;
   }
@@ -22,6 +22,7 @@ int main(void) {
       return 8;
     }
     buffer[bytes] = 0;
+    buffer[strcspn(buffer, "\n")] = 0; /* The device ends a request with a line feed. */
     if (strcmp(buffer, "exit") == 0) {
       return 5;
     }
