@@ -7,9 +7,11 @@
 
 namespace stasis::cli {
 
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
-                      const std::string& description) {
-  std::string initial = target == 0 ? "" : " [" + format_bytes(target) + "]";
+namespace {
+
+template <typename Target>
+CLI::Option* add_size_option(CLI::App& app, const std::string& name, Target& target,
+                             const std::string& description) {
   return app
       .add_option_function<std::string>(
           name,
@@ -20,8 +22,21 @@ CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& tar
             }
             target = *value;
           },
-          description + initial)
+          description)
       ->type_name("SIZE");
+}
+
+}  // namespace
+
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
+                      const std::string& description) {
+  return add_size_option(app, name, target,
+                         description + (target == 0 ? "" : " [" + format_bytes(target) + "]"));
+}
+
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::optional<std::uint64_t>& target,
+                      const std::string& description) {
+  return add_size_option(app, name, target, description);
 }
 
 CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,

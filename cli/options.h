@@ -18,6 +18,9 @@ namespace stasis::cli {
 // keeps its value when the option is not given.
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
                       const std::string& description);
+// Nothing unless it is given.
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::optional<std::uint64_t>& target,
+                      const std::string& description);
 CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
                           const std::string& description);
 // 1 .. limit.

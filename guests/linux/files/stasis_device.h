@@ -37,6 +37,9 @@ class StasisDevice {
       : response_bytes_max_(response_bytes_max) {}
   StasisDevice(const StasisDevice&) = delete;
   StasisDevice& operator=(const StasisDevice&) = delete;
+  StasisDevice(StasisDevice&&) = delete;
+  StasisDevice& operator=(StasisDevice&&) = delete;
+  ~StasisDevice() = default;
 
   // The program's side. -EAGAIN: no request yet, and now one is wanted. 0: the request has been
   // read and is not answered.
@@ -69,6 +72,10 @@ class StasisFile final : public File {
         device_(&device),
         opened_active_(device.is_active()) {}
   ~StasisFile() override;
+  StasisFile(const StasisFile&) = delete;
+  StasisFile& operator=(const StasisFile&) = delete;
+  StasisFile(StasisFile&&) = delete;
+  StasisFile& operator=(StasisFile&&) = delete;
   SysResult read(std::uint64_t offset, std::span<std::byte> out) override;
   SysResult write(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] FileStat stat() const override;

@@ -26,11 +26,11 @@ struct Waiting {
 struct Call {
   Process& process;
   Thread& thread;
-  TrapCpu* cpu;  // Null when the call is made again for a thread that is not on the vCPU.
-  std::uint64_t number;
-  std::array<std::uint64_t, 6> arguments;
-  Wait* resumed;     // Of the earlier attempt; null at the first.
-  bool is_too_late;  // The deadline has passed: the call may not wait again.
+  TrapCpu* cpu = nullptr;  // Null when the call is made again for a thread that is not on the vCPU.
+  std::uint64_t number = 0;
+  std::array<std::uint64_t, 6> arguments = {};
+  Wait* resumed = nullptr;   // Of the earlier attempt; null at the first.
+  bool is_too_late = false;  // The deadline has passed: the call may not wait again.
   UserAccess user;
 
   [[nodiscard]] std::uint64_t operator[](std::size_t index) const { return arguments[index]; }

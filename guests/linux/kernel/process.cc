@@ -53,7 +53,7 @@ void Process::random(std::span<std::byte> out) const {
   }
 }
 
-void Process::end(int code, int signal, std::string report) {
+void Process::end(int code, int signal, const std::string& report) {
   has_exited = true;
   exit.code = code;
   exit.signal = signal;

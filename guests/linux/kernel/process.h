@@ -61,7 +61,7 @@ struct Process {
   int dumpable = 1;     // prctl
 
   void random(std::span<std::byte> out) const;
-  void end(int code, int signal, std::string report);
+  void end(int code, int signal, const std::string& report);
   // Adds to the report that comes with the end, up to a limit.
   void note(const std::string& line);
   // A signal from outside of any thread: a timer, a fault of the pipe's writer.

@@ -26,6 +26,9 @@ class TmpfsSpace {
   TmpfsSpace(std::uint64_t bytes_max, const Clock& clock) : bytes_max_(bytes_max), clock_(&clock) {}
   TmpfsSpace(const TmpfsSpace&) = delete;
   TmpfsSpace& operator=(const TmpfsSpace&) = delete;
+  TmpfsSpace(TmpfsSpace&&) = delete;
+  TmpfsSpace& operator=(TmpfsSpace&&) = delete;
+  ~TmpfsSpace() = default;
   [[nodiscard]] bool take(std::uint64_t bytes);  // False: ENOSPC.
   void give_back(std::uint64_t bytes) { used_ -= bytes; }
   // While it lives, take() always succeeds: for a load, whose sum is checked beforehand.
@@ -35,6 +38,8 @@ class TmpfsSpace {
     ~WithoutLimit() { space_->is_limited_ = true; }
     WithoutLimit(const WithoutLimit&) = delete;
     WithoutLimit& operator=(const WithoutLimit&) = delete;
+    WithoutLimit(WithoutLimit&&) = delete;
+    WithoutLimit& operator=(WithoutLimit&&) = delete;
 
    private:
     TmpfsSpace* space_;
@@ -97,6 +102,7 @@ class TmpfsInode {
   void touch();  // Modified now.
 
   // Plain metadata, with no rule of its own.
+  // NOLINTBEGIN(misc-non-private-member-variables-in-classes): accessors would add nothing.
   std::uint64_t number = 0;
   std::uint32_t mode = 0;
   std::uint32_t user = 0, group = 0;
@@ -105,6 +111,7 @@ class TmpfsInode {
   std::weak_ptr<TmpfsInode> parent = {};
   std::string name = {};  // In the parent, of a folder.
   std::uint64_t links = 0;
+  // NOLINTEND(misc-non-private-member-variables-in-classes)
 
  private:
   explicit TmpfsInode(std::shared_ptr<TmpfsSpace> space) : space_(std::move(space)) {}

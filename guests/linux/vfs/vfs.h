@@ -40,6 +40,9 @@ class Vfs {
   static Result<std::unique_ptr<Vfs>> create(const VfsConfig& config);
   Vfs(const Vfs&) = delete;
   Vfs& operator=(const Vfs&) = delete;
+  Vfs(Vfs&&) = delete;
+  Vfs& operator=(Vfs&&) = delete;
+  ~Vfs() = default;
 
   [[nodiscard]] NodePointer root();
   // `path` from `start` on (which an absolute path ignores). ENOENT if a folder on the way is
