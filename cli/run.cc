@@ -24,8 +24,7 @@ struct RunOptions {
   session::LaunchOptions launch;
   session::LinuxOptions linux_program;
   std::string backend = "auto";
-  static constexpr std::uint64_t kMemoryOfKind = UINT64_MAX;  // The kind of guest decides.
-  std::uint64_t memory_bytes = kMemoryOfKind;
+  std::optional<std::uint64_t> memory_bytes = {};  // Nothing: the kind of guest decides.
   std::optional<Until> until;
   std::vector<std::string> requests;
   std::string save;
@@ -154,9 +153,7 @@ Result<void> choose_guest(RunOptions& options, const Context& context) {
   session::LaunchOptions& launch = options.launch;
   launch.arguments = context.guest_arguments;
   if (!launch.guest.empty()) {
-    if (options.memory_bytes != RunOptions::kMemoryOfKind) {
-      launch.memory_bytes = options.memory_bytes;
-    }
+    launch.memory_bytes = options.memory_bytes.value_or(launch.memory_bytes);
     options.until = options.until.value_or(Until::kReady);
     return {};
   }
@@ -168,8 +165,7 @@ Result<void> choose_guest(RunOptions& options, const Context& context) {
   launch.arguments.erase(launch.arguments.begin());
   STASIS_ASSIGN(options.linux_program.program, find_program(launch.guest));
   launch.linux_program = options.linux_program;
-  launch.memory_bytes =
-      options.memory_bytes == RunOptions::kMemoryOfKind ? kLinuxMemoryBytes : options.memory_bytes;
+  launch.memory_bytes = options.memory_bytes.value_or(kLinuxMemoryBytes);
   // Whoever saves it or asks it something expects it to wait; else it is a program like any other.
   const bool waits = !options.save.empty() || !options.requests.empty() || !options.tracker.empty();
   options.until = options.until.value_or(waits ? Until::kReady : Until::kExit);
@@ -219,7 +215,6 @@ CommandFunction add_run(CLI::App& app) {
       ->type_name("NAME");
   add_size(app, "--memory", options->memory_bytes,
            "Guest RAM [256 MiB; 1 GiB for a Linux program]");
-  app.get_option("--memory")->default_str("");
   add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");
   add_choice<BackingKind>(app, "--backing", options->launch.backing,
                           {{"anonymous", BackingKind::kAnonymous}, {"memfd", BackingKind::kMemfd}},
