@@ -17,7 +17,7 @@ namespace {
 struct Start {
   std::function<void()> body;
 #if defined(__linux__)
-  cpu_set_t allowed;  // To be taken back, if it was narrowed for the start.
+  cpu_set_t allowed = {};  // To be taken back, if it was narrowed for the start.
   bool narrowed = false;
 #endif
 };

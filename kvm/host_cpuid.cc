@@ -147,10 +147,18 @@ std::optional<X86CpuidEntry> libc_cpuid(std::uint32_t, std::uint32_t) {
 }
 #endif
 
+std::uint32_t ask_last_leaf(std::uint32_t level) {
+  std::uint32_t eax = 0;
+  std::uint32_t ebx = 0;
+  std::uint32_t ecx = 0;
+  std::uint32_t edx = 0;
+  __cpuid(level, eax, ebx, ecx, edx);
+  return eax;
+}
+
 // Asked once: each execution of CPUID in a virtual machine traps, which takes microseconds.
 std::uint32_t last_leaf(std::uint32_t level) {
-  static const std::array<std::uint32_t, 2> last = {__get_cpuid_max(0, nullptr),
-                                                    __get_cpuid_max(0x80000000U, nullptr)};
+  static const std::array<std::uint32_t, 2> last = {ask_last_leaf(0), ask_last_leaf(0x80000000U)};
   return last[level == 0 ? 0 : 1];
 }
 
