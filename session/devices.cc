@@ -50,15 +50,15 @@ Result<Devices> make_doorbell_devices(Architecture architecture,
   config.architecture = architecture;
   config.console = [console](std::string_view text) { console->append(text); };
   auto doorbell = std::make_shared<guests::DoorbellDevice>(std::move(config));
-  Devices devices{std::make_unique<DeviceBus>(), std::make_unique<DoorbellPort>(doorbell)};
-  STASIS_TRY(guests::attach_doorbell(*devices.bus, doorbell, architecture));
-  return devices;
+  auto bus = std::make_unique<DeviceBus>();
+  STASIS_TRY(guests::attach_doorbell(*bus, doorbell, architecture));
+  return Devices{std::move(bus), std::make_unique<DoorbellPort>(doorbell)};
 }
 
-Result<Devices> make_linux_devices(std::shared_ptr<linux_guest::vm::LinuxProcess> process) {
-  Devices devices{std::make_unique<DeviceBus>(), std::make_unique<LinuxPort>(process)};
-  STASIS_TRY(linux_guest::vm::attach_process(*devices.bus, process));
-  return devices;
+Result<Devices> make_linux_devices(const std::shared_ptr<linux_guest::vm::LinuxProcess>& process) {
+  auto bus = std::make_unique<DeviceBus>();
+  STASIS_TRY(linux_guest::vm::attach_process(*bus, process));
+  return Devices{std::move(bus), std::make_unique<LinuxPort>(process)};
 }
 
 Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,

@@ -42,7 +42,7 @@ struct Devices {
 // A doorbell that prints to `console`.
 Result<Devices> make_doorbell_devices(Architecture architecture,
                                       const std::shared_ptr<ConsoleBuffer>& console);
-Result<Devices> make_linux_devices(std::shared_ptr<linux_guest::vm::LinuxProcess> process);
+Result<Devices> make_linux_devices(const std::shared_ptr<linux_guest::vm::LinuxProcess>& process);
 // Those of a snapshot.
 Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,
                                    const std::shared_ptr<ConsoleBuffer>& console,

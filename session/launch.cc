@@ -154,7 +154,7 @@ Result<Loaded> load_linux(const Capabilities& capabilities, const LaunchOptions&
       linux_guest::vm::LinuxProcess::create(internal::linux_host(console, StaleFiles::kRefuse),
                                             process_options_value, *loaded.memory));
   loaded.state = process->start();
-  STASIS_ASSIGN(loaded.devices, internal::make_linux_devices(std::move(process)));
+  STASIS_ASSIGN(loaded.devices, internal::make_linux_devices(process));
   return loaded;
 }
 
