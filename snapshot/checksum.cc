@@ -66,6 +66,9 @@ std::uint64_t copy_with_checksum(std::span<const std::byte> raw, Gpa gpa, std::b
     return chunk_checksum(raw, gpa);
   }
   XXH3_state_t state;
+  // Without it the reset compares the seed with what the stack happens to hold, and keeps the
+  // secret that it finds there if they are equal (xxhash.h, XXH3_INITSTATE).
+  XXH3_INITSTATE(&state);
   XXH3_64bits_reset_withSeed(&state, gpa.value);
   for (std::size_t at = 0; at < raw.size(); at += kStepBytes) {
     const auto step = raw.subspan(at, std::min(kStepBytes, raw.size() - at));
