@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 #include <utility>
 
+#include "core/host_thread.h"
 #include "core/mutex.h"
 #include "core/unique_fd.h"
 
@@ -90,10 +90,16 @@ class PageMap {
 class ThreadedSampler final : public ResidencySampler {
  public:
   ThreadedSampler(PageMap map, std::chrono::nanoseconds interval, ResidencySample first)
-      : map_(std::move(map)), interval_(interval), samples_{first}, thread_([this] { repeat(); }) {}
+      : map_(std::move(map)), interval_(interval), samples_{first} {}
   ~ThreadedSampler() override { end(); }
   ThreadedSampler(const ThreadedSampler&) = delete;
   ThreadedSampler& operator=(const ThreadedSampler&) = delete;
+
+  // Once, before all else.
+  Result<void> begin() {
+    STASIS_ASSIGN(thread_, HostThread::start("the residency sampler", [this] { repeat(); }));
+    return {};
+  }
 
   Result<std::vector<ResidencySample>> stop() override {
     end();
@@ -110,9 +116,7 @@ class ThreadedSampler final : public ResidencySampler {
       stopping_ = true;
     }
     wanted_.notify_one();
-    if (thread_.joinable()) {
-      thread_.join();
-    }
+    thread_.join();
   }
   void repeat() {
     // What comes after that many is one long step, which the error of the moment then says.
@@ -143,7 +147,7 @@ class ThreadedSampler final : public ResidencySampler {
   Mutex mutex_;
   ConditionVariable wanted_;
   bool stopping_ STASIS_GUARDED_BY(mutex_) = false;
-  std::thread thread_;  // Last: it uses all of the above.
+  HostThread thread_;  // Last: it uses all of the above.
 };
 
 }  // namespace
@@ -179,8 +183,9 @@ Result<std::unique_ptr<ResidencySampler>> ResidencySampler::start(
     const GuestMemory& memory, std::chrono::nanoseconds interval) {
   STASIS_ASSIGN(PageMap map, PageMap::open(memory));
   STASIS_ASSIGN(const ResidencySample first, map.look());
-  return std::unique_ptr<ResidencySampler>(
-      std::make_unique<ThreadedSampler>(std::move(map), interval, first));
+  auto sampler = std::make_unique<ThreadedSampler>(std::move(map), interval, first);
+  STASIS_TRY(sampler->begin());
+  return std::unique_ptr<ResidencySampler>(std::move(sampler));
 }
 
 }  // namespace stasis::session

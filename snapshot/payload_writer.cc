@@ -9,74 +9,16 @@
 #include "snapshot/checksum.h"
 #include "snapshot/manifest_codec.h"
 #include "snapshot/page_codec.h"
+#include "snapshot/payload_units.h"
 #include "snapshot/worker_threads.h"
 #include "snapshot/zero_scan.h"
 
 namespace stasis::snapshot::internal {
 namespace {
 
-// What the page cache keeps in one piece when it is written at once (block_writer.h). Small enough
-// that what was scanned is still in a cache when it is checksummed and written.
-constexpr std::uint64_t kUnitBytes = kFileBlockBytes;
-constexpr std::size_t kUnitPiecesMax = 512;
-
 // In a mappable payload shorter runs of zero pages between stored ones are stored with them: an
 // extent and a seek for each would cost more than the bytes.
 constexpr std::uint64_t kHoleBytesMin = std::uint64_t{16} << 10U;
-
-// Consecutive ranges that one thread works on.
-struct Unit {
-  std::uint64_t number = 0;
-  std::uint64_t bytes = 0;
-  GpaRanges pieces;
-};
-
-// Cuts ranges into units at region ends and at multiples of the unit size, which are multiples of
-// the chunk size too: extents of neighbouring units then join without a chunk across the joint.
-class UnitSource {
- public:
-  explicit UnitSource(const PayloadPlan& plan)
-      : unit_bytes_(std::max<std::uint64_t>(kUnitBytes, plan.chunk_bytes)) {
-    for (const ManifestRegion& region : plan.regions) {
-      for (const GpaRange& part : intersect({region.range}, plan.ranges)) {
-        ranges_.push_back(part);
-      }
-    }
-  }
-
-  // Nothing after the last.
-  std::optional<Unit> next() {
-    Unit unit;
-    unit.number = number_;
-    while (index_ < ranges_.size() && unit.pieces.size() < kUnitPiecesMax) {
-      GpaRange& rest = ranges_[index_];
-      const std::uint64_t to_boundary = unit_bytes_ - (rest.begin.value & (unit_bytes_ - 1));
-      const std::uint64_t size = std::min(rest.size, to_boundary);
-      if (!unit.pieces.empty() && unit.bytes + size > unit_bytes_) {
-        break;
-      }
-      unit.pieces.push_back({rest.begin, size});
-      unit.bytes += size;
-      rest = {rest.begin + size, rest.size - size};
-      if (rest.size == 0) {
-        ++index_;
-      }
-    }
-    if (unit.pieces.empty()) {
-      return std::nullopt;
-    }
-    ++number_;
-    return unit;
-  }
-
-  [[nodiscard]] std::uint64_t total_bytes() const { return stasis::total_bytes(ranges_); }
-
- private:
-  std::uint64_t unit_bytes_;
-  GpaRanges ranges_;
-  std::size_t index_ = 0;
-  std::uint64_t number_ = 0;
-};
 
 // A run of pages with one fate, and its bytes. `chunks` have no file offsets yet.
 struct Run {
@@ -107,7 +49,7 @@ class PayloadWriter {
         supervision_(supervision),
         blocks_(file, plan.write_back_early ? BlockWriter::Writeback::kEarly
                                             : BlockWriter::Writeback::kByTheKernel),
-        units_(plan),
+        units_(plan.regions, plan.ranges, plan.chunk_bytes),
         total_bytes_(units_.total_bytes()) {}
 
   Result<PayloadContents> run() {
@@ -126,7 +68,7 @@ class PayloadWriter {
  private:
   void work() {
     Scan scan;
-    while (std::optional<Unit> unit = take_unit()) {
+    while (std::optional<PayloadUnit> unit = take_unit()) {
       if (auto done = process(*unit, scan); !done) {
         fail(std::move(done).error());
         return;
@@ -134,7 +76,7 @@ class PayloadWriter {
     }
   }
 
-  std::optional<Unit> take_unit() {
+  std::optional<PayloadUnit> take_unit() {
     const MutexLock lock(mutex_);
     return error_ ? std::nullopt : units_.next();
   }
@@ -147,7 +89,7 @@ class PayloadWriter {
     placed_.notify_all();
   }
 
-  Result<void> process(const Unit& unit, Scan& scan) {
+  Result<void> process(const PayloadUnit& unit, Scan& scan) {
     if (supervision_.cancelled()) {
       return cancelled_error();
     }
@@ -167,7 +109,7 @@ class PayloadWriter {
     return {};
   }
 
-  Result<void> find_runs(const Unit& unit, Scan& scan) {
+  Result<void> find_runs(const PayloadUnit& unit, Scan& scan) {
     scan.runs.clear();
     if (scan.buffers.size() < unit.pieces.size()) {
       scan.buffers.resize(unit.pieces.size());
@@ -239,7 +181,7 @@ class PayloadWriter {
 
   // Waits for the unit's turn and gives it its place: in the file, and behind the extents and
   // chunks of the units before it. False if the work was given up meanwhile.
-  bool place(const Unit& unit, Scan& scan) {
+  bool place(const PayloadUnit& unit, Scan& scan) {
     const MutexLock lock(mutex_);
     while (turn_ != unit.number && !error_) {
       placed_.wait(mutex_);
@@ -377,7 +319,7 @@ class PayloadWriter {
 
   Mutex mutex_;
   ConditionVariable placed_;
-  UnitSource units_ STASIS_GUARDED_BY(mutex_);
+  PayloadUnits units_ STASIS_GUARDED_BY(mutex_);
   std::uint64_t turn_ STASIS_GUARDED_BY(mutex_) = 0;
   std::optional<Error> error_ STASIS_GUARDED_BY(mutex_);
   PayloadContents contents_ STASIS_GUARDED_BY(mutex_);

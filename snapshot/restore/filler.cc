@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -13,23 +12,15 @@
 #include "core/text.h"
 #include "snapshot/checksum.h"
 #include "snapshot/page_codec.h"
+#include "snapshot/restore/fill_schedule.h"
 #include "snapshot/restore/payload_window.h"
 #include "snapshot/worker_threads.h"
 
 namespace stasis::snapshot::internal {
 namespace {
 
-constexpr std::uint64_t kHugePageBytes = std::uint64_t{2} << 20U;  // And the largest chunk.
-constexpr std::uint64_t kAreaBytesMax = std::uint64_t{8} << 20U;
-constexpr std::uint64_t kWindowsBytesMax = std::uint64_t{48} << 20U;  // Of all threads together.
 // Below this a system call that copies is cheaper than two that map and unmap.
 constexpr std::uint64_t kWindowBytesMin = std::uint64_t{256} << 10U;
-
-// A part of one extent, at most one area of memory. Value.
-struct Job {
-  const SourceExtent* source = nullptr;
-  GpaRange range;  // Inside source->range.
-};
 
 // One chunk of an extent, as far as a job needs it. Value.
 struct ChunkPart {
@@ -39,62 +30,13 @@ struct ChunkPart {
   [[nodiscard]] bool is_stored_raw() const { return chunk.stored_bytes == whole.size; }
 };
 
-// Smaller areas for many threads keep the sum of all windows bounded.
-std::uint64_t area_bytes_for(std::uint32_t threads) {
-  const std::uint64_t share = std::bit_floor(kWindowsBytesMax / threads);
-  return std::clamp(share, kHugePageBytes, kAreaBytesMax);
-}
-
-// Cuts a step at multiples of `area_bytes`, a power of two. No chunk is cut: chunks end at
-// multiples of their own size, which is at most that of the smallest area.
-void append_jobs(const SourceExtent& source, std::uint64_t area_bytes, std::vector<Job>& jobs) {
-  const std::uint64_t areas = chunk_count_of(source.range, area_bytes);
-  for (std::uint64_t i = 0; i < areas; ++i) {
-    jobs.push_back({&source, chunk_range_of(source.range, i, area_bytes)});
-  }
-}
-
-// The jobs of a plan in address order, and where each area's begin.
-struct Schedule {
-  std::vector<Job> jobs;
-  std::vector<std::size_t> area_starts;  // Indices into jobs; one more at the end.
-};
-
-Schedule make_schedule(const RestorePlan& plan) {
-  const std::uint64_t area_bytes = area_bytes_for(plan.threads);
-  Schedule schedule;
-  for (const RestoreStep& step : plan.steps) {
-    const SourceExtent* source = nullptr;
-    if (const auto* read = std::get_if<ReadInto>(&step)) {
-      source = &read->source;
-    } else if (const auto* decompress = std::get_if<DecompressInto>(&step)) {
-      source = &decompress->source;
-    }
-    if (source != nullptr) {
-      append_jobs(*source, area_bytes, schedule.jobs);
-    }
-  }
-  std::sort(schedule.jobs.begin(), schedule.jobs.end(),
-            [](const Job& a, const Job& b) { return a.range.begin < b.range.begin; });
-  std::optional<std::uint64_t> area;
-  for (std::size_t i = 0; i < schedule.jobs.size(); ++i) {
-    const std::uint64_t here = schedule.jobs[i].range.begin.value / area_bytes;
-    if (area != here) {
-      area = here;
-      schedule.area_starts.push_back(i);
-    }
-  }
-  schedule.area_starts.push_back(schedule.jobs.size());
-  return schedule;
-}
-
 // Fills jobs on one thread. Its buffers live as long as it does.
 class Worker {
  public:
   Worker(Verify verify, std::span<const PayloadSource> sources, GuestMemory& memory)
       : verify_(verify), sources_(sources), memory_(memory) {}
 
-  Result<void> fill(const Job& job) {
+  Result<void> fill(const FillJob& job) {
     source_ = &sources_[job.source->depth];
     STASIS_ASSIGN(const std::vector<ChunkPart> parts, parts_of(job));
     STASIS_TRY(open_window(parts));
@@ -113,7 +55,7 @@ class Worker {
 
  private:
   // The chunk table comes from a file: every index is checked here, every offset when it is read.
-  Result<std::vector<ChunkPart>> parts_of(const Job& job) const {
+  Result<std::vector<ChunkPart>> parts_of(const FillJob& job) const {
     const Extent& extent = job.source->extent;
     const std::uint64_t chunk_bytes = source_->chunk_bytes;
     const std::uint64_t first =
@@ -259,9 +201,9 @@ enum class Reports : std::uint8_t { kYes, kNo };
 // gives the same message whatever the timing. Thread-safe.
 class Progress {
  public:
-  Progress(const Schedule& schedule, const Supervision& supervision)
+  Progress(const FillSchedule& schedule, const Supervision& supervision)
       : schedule_(schedule), supervision_(supervision) {
-    for (const Job& job : schedule_.jobs) {
+    for (const FillJob& job : schedule_.jobs) {
       total_bytes_ += job.range.size;
     }
   }
@@ -321,7 +263,7 @@ class Progress {
     }
   }
 
-  const Schedule& schedule_;
+  const FillSchedule& schedule_;
   const Supervision& supervision_;
   std::uint64_t total_bytes_ = 0;  // Constant after construction.
   std::atomic<std::uint64_t> done_bytes_ = 0;
@@ -335,13 +277,12 @@ class Progress {
 
 Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource> sources,
                          GuestMemory& memory, const Supervision& supervision) {
-  const Schedule schedule = make_schedule(plan);
+  const FillSchedule schedule = make_schedule(plan);
   if (schedule.jobs.empty()) {
     return {};
   }
   const std::size_t areas = schedule.area_starts.size() - 1;
-  const std::size_t threads =
-      std::min<std::size_t>({plan.threads, areas, kWindowsBytesMax / kHugePageBytes});
+  const std::size_t threads = std::min<std::size_t>({plan.threads, areas, kFillThreadsMax});
   std::deque<Worker> workers;  // They cannot be moved.
   for (std::size_t i = 0; i < threads; ++i) {
     workers.emplace_back(plan.verify, sources, memory);
