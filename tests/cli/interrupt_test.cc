@@ -20,6 +20,29 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// Whether the process has a handler for `signal`: proc(5), SigCgt, whose lowest bit is signal 1.
+bool catches(pid_t pid, int signal) {
+  std::istringstream status(read_file("/proc/" + std::to_string(pid) + "/status"));
+  std::string word;
+  while (status >> word && word != "SigCgt:") {
+  }
+  std::uint64_t caught = 0;
+  status >> std::hex >> caught;
+  return ((caught >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
+}
+
+// Past execve(); before, it is a copy of this process.
+bool is_program(const Process& process) {
+  return read_file("/proc/" + std::to_string(process.pid()) + "/comm") == "stasis\n";
+}
+
+// A signal that comes earlier ends the process as it would any other.
+void wait_for_handler(Process& process, int signal) {
+  while (process.is_running() && !(is_program(process) && catches(process.pid(), signal))) {
+    usleep(500);
+  }
+}
+
 class Interrupt : public ::testing::Test {
  protected:
   Outcome stasis(const std::vector<std::string>& arguments) {
@@ -30,11 +53,6 @@ class Interrupt : public ::testing::Test {
             "--save", name,       "--chunk",   "4K",   "--layout", "packed", "--force"};
   }
 
-  // Past execve(); before, it is a copy of this process.
-  static bool is_program(const Process& process) {
-    return read_file("/proc/" + std::to_string(process.pid()) + "/comm") == "stasis\n";
-  }
-
   TemporaryDirectory directory_;
 };
 
@@ -42,10 +60,7 @@ TEST_F(Interrupt, CtrlCWhileWaitingEndsWith130) {
   for (const int signal : {SIGINT, SIGTERM}) {
     Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "1h"},
                     {.directory = directory_.path()});
-    // The handler is installed before anything else; a moment lets it get past execve().
-    while (process.is_running() && !is_program(process)) {
-    }
-    usleep(200'000);
+    wait_for_handler(process, signal);
     process.kill(signal);
     const Outcome outcome = process.wait();
     EXPECT_FALSE(outcome.signaled);
@@ -57,7 +72,7 @@ TEST_F(Interrupt, CtrlCWhileWaitingEndsWith130) {
 TEST_F(Interrupt, CtrlCIsReportedAsJsonToo) {
   Process process({"run", "toy:spin", "--backend", "mock", "--timeout", "1h", "--json"},
                   {.directory = directory_.path()});
-  usleep(300'000);
+  wait_for_handler(process, SIGINT);
   process.kill(SIGINT);
   const Outcome outcome = process.wait();
   EXPECT_EQ(outcome.exit_code, 130);
@@ -135,17 +150,6 @@ std::uint64_t resident_anonymous_bytes(pid_t pid) {
          static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-// Whether the process has its handler: proc(5), SigCgt, whose lowest bit is signal 1.
-bool catches_interrupts(pid_t pid) {
-  std::istringstream status(read_file("/proc/" + std::to_string(pid) + "/status"));
-  std::string word;
-  while (status >> word && word != "SigCgt:") {
-  }
-  std::uint64_t caught = 0;
-  status >> std::hex >> caught;
-  return ((caught >> (SIGINT - 1)) & 1U) != 0;
-}
-
 TEST_F(Interrupt, CtrlCDuringALongFillEndsItThere) {
   save_slow_snapshot(directory_ / "slow");
   bool stopped_within = false;
@@ -155,8 +159,7 @@ TEST_F(Interrupt, CtrlCDuringALongFillEndsItThere) {
                      "1000000", "--json"},
                     {.directory = directory_.path()});
     constexpr std::uint64_t kWellWithin = std::uint64_t{64} << 20U;
-    while (process.is_running() && !(is_program(process) && catches_interrupts(process.pid()))) {
-    }
+    wait_for_handler(process, SIGINT);
     const std::uint64_t before = resident_anonymous_bytes(process.pid());
     while (process.is_running() && resident_anonymous_bytes(process.pid()) < before + kWellWithin) {
     }
@@ -176,7 +179,7 @@ TEST_F(Interrupt, RestoresStopBetweenRepeats) {
   ASSERT_EQ(stasis(save_command("warm")).exit_code, 0);
   Process process({"restore", "warm", "--backend", "mock", "--repeat", "1000000"},
                   {.directory = directory_.path()});
-  usleep(300'000);
+  wait_for_handler(process, SIGINT);
   process.kill(SIGINT);
   EXPECT_EQ(process.wait().exit_code, 130);
 }
