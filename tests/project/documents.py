@@ -10,7 +10,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
 # A path of this project in backticks: `scripts/test`, `snapshot/manifest.h`.
-NAMED_PATH = re.compile(r"`((?:\.ci|cli|cmake|core|docs|experiments|fuzz|guests|kvm|mock|schemas|"
+NAMED_PATH = re.compile(r"`((?:\.ci|cli|cmake|core|docs|experiments|fuzz|guests|hvf|kvm|mock|schemas|"
                         r"scripts|session|snapshot|tests)/[\w./-]*)`")
 
 
