@@ -68,7 +68,7 @@ def fingerprint_of_setting(root: Path) -> bytes:
         folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS)
         if ".clang-tidy" in names:
             path = Path(folder, ".clang-tidy")
-            digest.update(repr((str(path), path.read_bytes())).encode())
+            digest.update(repr((str(path.relative_to(root)), path.read_bytes())).encode())
     return digest.digest()
 
 
@@ -91,18 +91,22 @@ def key_of(root: Path, entries: list[dict], setting: bytes) -> str | None:
     source, and of the project's own files also what the preprocessor leaves out (inactive branches,
     white space). None if the file cannot be preprocessed."""
     digest = hashlib.sha256(setting)
+
+    def add(*values) -> None:
+        # A checkout at another place has the same results.
+        digest.update(repr(values).encode().replace(os.fsencode(root), b"."))
+
     for entry in entries:
         command = entry.get("arguments") or shlex.split(entry["command"])
         ran = subprocess.run(preprocessing(command), cwd=entry["directory"], capture_output=True,
                              check=False)
         if ran.returncode != 0:
             return None
-        digest.update(repr((entry["directory"], command, len(ran.stdout))).encode())
-        digest.update(ran.stdout)
+        add(entry["directory"], command, ran.stdout)
         for name in sorted(set(LINE_MARKER.findall(ran.stdout))):
             path = Path(entry["directory"], os.fsdecode(name))
             if path.is_file() and root in path.resolve().parents:
-                digest.update(repr((name, path.read_bytes())).encode())
+                add(name, path.read_bytes())
     return digest.hexdigest()
 
 

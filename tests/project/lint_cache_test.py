@@ -62,6 +62,12 @@ class LintCacheTest(unittest.TestCase):
         self.assertEqual(ran.returncode, 1, ran.stdout + ran.stderr)
         self.assertIn("invalid case style", ran.stdout)
 
+    def test_a_checkout_at_another_place_is_known(self):
+        self.expect_clean(0)
+        self.root = self.root.rename(self.root.parent / "moved")
+        self.write_command("clang++ -I. -std=c++20 -c core/a.cc -o a.o")
+        self.expect_clean(1)
+
     def test_what_was_clean_is_not_looked_at_again(self):
         self.expect_clean(0)
         self.expect_clean(1)
