@@ -170,6 +170,10 @@ struct Identity {
   sizeBytes @1 :UInt64;
   modifiedNs @2 :Int64;
   contentHash @3 :UInt64;  # FNV-1a of a file of at most 1 MiB, else 0.
+  # st_dev, st_ino, st_ctime: as long as they are the same the content is, and is not hashed again.
+  device @4 :UInt64;
+  inode @5 :UInt64;
+  changedNs @6 :Int64;     # 0: unknown, or too young to vouch for the content.
 }
 
 struct Descriptor {

@@ -6,9 +6,16 @@ static void put(schema::Identity::Builder out, const HostFileIdentity& identity)
   out.setSizeBytes(identity.size_bytes);
   out.setModifiedNs(identity.modified_ns);
   out.setContentHash(identity.content_hash);
+  out.setDevice(identity.version.device);
+  out.setInode(identity.version.inode);
+  out.setChangedNs(identity.version.changed_ns);
 }
 static HostFileIdentity get(schema::Identity::Reader in) {
-  return {text_of(in.getPath()), in.getSizeBytes(), in.getModifiedNs(), in.getContentHash()};
+  return {text_of(in.getPath()),
+          in.getSizeBytes(),
+          in.getModifiedNs(),
+          in.getContentHash(),
+          {in.getDevice(), in.getInode(), in.getChangedNs()}};
 }
 
 static void put(schema::Inode::Entry::Builder out, const InodeState::Entry& entry) {

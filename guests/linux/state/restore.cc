@@ -83,7 +83,7 @@ Result<std::shared_ptr<const UniqueFd>> Restorer::open_host(
   if (!opened.ok()) {
     return errno_error(opened.code().value, "open '" + identity.path + "' again");
   }
-  SysOr<HostFileIdentity> now = identity_of(identity.path, (*opened)->get());
+  SysOr<HostFileIdentity> now = identity_since(identity, (*opened)->get());
   if (!now.ok()) {
     return errno_error(now.code().value, "read '" + identity.path + "' again");
   }

@@ -1,6 +1,9 @@
 #include "guests/linux/vfs/host_file.h"
 
 #include <errno.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,6 +37,54 @@ SysResult read_host(int descriptor, std::uint64_t offset, std::span<std::byte> o
   return static_cast<SysResult>(done);
 }
 
+// Whether each write, also one through a mapping, moves the time of change: so do these file
+// systems, which write to their own disks. tmpfs does not for mappings, and servers have clocks of
+// their own.
+bool keeps_time_of_change(int descriptor) {
+  struct statfs system = {};
+  if (::fstatfs(descriptor, &system) != 0) {
+    return false;
+  }
+  constexpr std::array<std::uint64_t, 4> kKnown = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+                                                   BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
+  return std::ranges::find(kKnown, static_cast<std::uint64_t>(system.f_type)) != kKnown.end();
+}
+
+// A page that was written through a mapping can be written again, and no time moves, until the
+// kernel has written it back: by default half a minute later (/proc/sys/vm/dirty_expire_centisecs).
+constexpr std::int64_t kSettledNs = std::int64_t{120} * 1'000'000'000;
+
+// Without the time of change if it cannot vouch for the content from now on.
+HostFileVersion version_of(const FileStat& stat, int descriptor) {
+  timespec now = {};
+  ::clock_gettime(CLOCK_REALTIME, &now);  // The clock of the times in inodes.
+  const std::int64_t now_ns = std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  const bool vouches = stat.changed_ns <= now_ns - kSettledNs && keeps_time_of_change(descriptor);
+  return {stat.device, stat.inode, vouches ? stat.changed_ns : 0};
+}
+
+// With the hash, if the file is not too large for one.
+SysOr<HostFileIdentity> hashed(HostFileIdentity identity, int descriptor) {
+  if (identity.size_bytes > kHashedBytesMax) {
+    return identity;
+  }
+  // FNV-1a: finds accidents, as the whole check does.
+  std::uint64_t hash = 0xcbf29ce484222325;
+  std::array<std::byte, 16384> piece{};
+  std::uint64_t at = 0;
+  for (SysResult got = 1; got > 0; at += static_cast<std::uint64_t>(got)) {
+    got = read_host(descriptor, at, piece);
+    if (got < 0) {
+      return Errno{static_cast<int>(-got)};
+    }
+    for (const std::byte byte : std::span(piece).first(static_cast<std::size_t>(got))) {
+      hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3;
+    }
+  }
+  identity.content_hash = hash;
+  return identity;
+}
+
 }  // namespace
 
 SysOr<HostFileIdentity> identity_of(const std::string& path, int descriptor) {
@@ -41,24 +92,22 @@ SysOr<HostFileIdentity> identity_of(const std::string& path, int descriptor) {
   if (!stat.ok()) {
     return stat.code();
   }
-  HostFileIdentity identity{path, stat->size_bytes, stat->modified_ns, 0};
-  if (stat->size_bytes <= kHashedBytesMax) {
-    // FNV-1a: finds accidents, as the whole check does.
-    std::uint64_t hash = 0xcbf29ce484222325;
-    std::array<std::byte, 16384> piece{};
-    std::uint64_t at = 0;
-    for (SysResult got = 1; got > 0; at += static_cast<std::uint64_t>(got)) {
-      got = read_host(descriptor, at, piece);
-      if (got < 0) {
-        return Errno{static_cast<int>(-got)};
-      }
-      for (const std::byte byte : std::span(piece).first(static_cast<std::size_t>(got))) {
-        hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3;
-      }
-    }
-    identity.content_hash = hash;
+  return hashed({path, stat->size_bytes, stat->modified_ns, 0, version_of(*stat, descriptor)},
+                descriptor);
+}
+
+SysOr<HostFileIdentity> identity_since(const HostFileIdentity& was, int descriptor) {
+  SysOr<FileStat> stat = stat_of(descriptor);
+  if (!stat.ok()) {
+    return stat.code();
   }
-  return identity;
+  const HostFileVersion version{stat->device, stat->inode, stat->changed_ns};
+  HostFileIdentity identity{was.path, stat->size_bytes, stat->modified_ns, 0, version};
+  if (was.version.changed_ns != 0 && was.version == version) {
+    identity.content_hash = was.content_hash;
+    return identity;
+  }
+  return hashed(std::move(identity), descriptor);
 }
 
 SysResult HostMapping::read_at(std::uint64_t offset, std::span<std::byte> out) const {
@@ -108,7 +157,7 @@ SysOr<std::shared_ptr<const MappedFile>> MappingRegistry::of_host_file(
     }
   }
   // The hash is made when a snapshot is: most mappings never see one.
-  const HostFileIdentity identity{path, stat->size_bytes, stat->modified_ns, 0};
+  const HostFileIdentity identity{path, stat->size_bytes, stat->modified_ns, 0, {}};
   auto made = std::make_shared<const HostMapping>(identity, descriptor, next_id());
   add(made);
   return std::shared_ptr<const MappedFile>(std::move(made));

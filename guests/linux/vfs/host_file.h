@@ -12,17 +12,30 @@
 
 namespace stasis::linux_guest {
 
+// Which inode a file was, and when that last changed in any way: st_dev, st_ino, st_ctime. No call
+// sets that time; a later change of the content moves it. Value.
+struct HostFileVersion {
+  std::uint64_t device = 0, inode = 0;
+  std::int64_t changed_ns = 0;  // 0: unknown, or too young to be relied on.
+  friend bool operator==(const HostFileVersion&, const HostFileVersion&) = default;
+};
+
 // What a snapshot remembers of a file to see whether it is still the same one. Value.
 struct HostFileIdentity {
   std::string path;
   std::uint64_t size_bytes = 0;
   std::int64_t modified_ns = 0;
   std::uint64_t content_hash = 0;  // FNV-1a of a file of at most kHashedBytesMax, else 0.
+  HostFileVersion version = {};
   friend bool operator==(const HostFileIdentity&, const HostFileIdentity&) = default;
 };
 constexpr std::uint64_t kHashedBytesMax = std::uint64_t{1} << 20U;
 
+// Of the file as it is now, all of it read if it is hashed.
 [[nodiscard]] SysOr<HostFileIdentity> identity_of(const std::string& path, int descriptor);
+// The same, but where the version proves that the content is what it was, its hash is `was`'s and
+// the file is not read (docs/decisions/0020-files-vouched-for-by-ctime.md).
+[[nodiscard]] SysOr<HostFileIdentity> identity_since(const HostFileIdentity& was, int descriptor);
 
 // Immutable, shareable: what mappings of the file hold.
 class HostMapping final : public MappedFile {
