@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,17 @@
 #include "cli/progress.h"
 #include "core/result.h"
 #include "session/backends.h"
+#include "session/session.h"
 
 namespace stasis::cli {
+
+// A guest that nobody needs any more, and whose end nobody should have to wait for: what the kernel
+// takes back with the process need not be taken down before. Destroyed in the right order
+// otherwise.
+struct Leftovers {
+  std::unique_ptr<HypervisorBackend> backend;
+  std::unique_ptr<session::Session> session;
+};
 
 // The surroundings of a command. Borrowed for its duration.
 struct Context {
@@ -22,6 +32,7 @@ struct Context {
   std::vector<std::string> guest_arguments;  // What follows "--".
   session::BackendOptions backends;
   MonotonicNs begin_at = 0;  // When main() began.
+  Leftovers leftovers = {};
 
   [[nodiscard]] ProgressMode progress_mode() const;
 };

@@ -29,6 +29,7 @@ struct RestoreCommandOptions {
   bool until_exit = false;
   bool accept_changed_files = false;
   std::size_t request_bytes_max = abi::kRequestBytesMax;
+  // kResponses: of a single trial, at once.
   enum class Show : std::uint8_t { kAll, kResponses } show = Show::kAll;
   std::string save;
   bool diff = false;
@@ -86,6 +87,9 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
   STASIS_ASSIGN(std::unique_ptr<session::Session> session, start(backend, options, context));
   STASIS_ASSIGN(std::vector<Exchange> exchanges,
                 exchange(*session, requests, options.timeout, context));
+  if (options.show == RestoreCommandOptions::Show::kResponses) {
+    print_exchanges(exchanges, context.output);  // Before anything else: somebody waits for it.
+  }
   STASIS_TRY(session->settle(kSettleTime));
   STASIS_TRY(after_requests(*session, options, context, result));
   Trial trial = make_trial(session->milestones(), session->first_instruction_error_ns());
@@ -94,15 +98,18 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
   STASIS_ASSIGN(trial.counters, session->counters());
   result.trials.push_back(std::move(trial));
   result.console = session->console();
+  if (options.show == RestoreCommandOptions::Show::kResponses) {
+    context.leftovers.session = std::move(session);
+  }
   return {};
 }
 
 void report_text(const RestoreCommandOptions& options, const RestoreResult& result,
                  Output& output) {
-  print_exchanges(result.trials.back().exchanges, output);
   if (options.show == RestoreCommandOptions::Show::kResponses) {
-    return;
+    return;  // They are printed already.
   }
+  print_exchanges(result.trials.back().exchanges, output);
   output.text(milestone_table(result.trials));
   if (result.dirty) {
     output.text(
@@ -194,6 +201,7 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   if (!interrupted()) {
     report_text(options, result, context.output);
   }
+  context.leftovers.backend = std::move(backend);
   return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
 }
 

@@ -158,6 +158,28 @@ TEST_P(Flow, TheSpawnMilestoneIsTheParentsClock) {
   EXPECT_LT(json.at("trials").at(0).at("milestones_ns").at("spawn").get<std::int64_t>(), 0);
 }
 
+TEST_P(Flow, InvokePrintsTheAnswerAloneAndTheSameInJson) {
+  save_warm("warm");
+  const std::vector<std::string> invoke = {"invoke", "warm",      "--request",
+                                           "two",    "--backend", GetParam().backend};
+  const std::string answer = GetParam().backend == "mock" ? "count=00000002" : "two";
+  const Outcome text = stasis(invoke);
+  EXPECT_EQ(text.exit_code, 0);
+  EXPECT_EQ(text.out, answer + "\n");
+  EXPECT_EQ(text.err, "");
+  const nlohmann::json json = ok(guest({"invoke", "warm", "--request", "two"}));
+  EXPECT_EQ(response(json.at("trials").at(0).at("requests"), 0), answer);
+}
+
+TEST_P(Flow, AnAnswerThatCannotBeWrittenIsAnError) {
+  save_warm("warm");
+  const Outcome outcome =
+      run({"invoke", "warm", "--request", "two", "--backend", GetParam().backend},
+          {.directory = directory_.path(), .stdout_path = "/dev/full"});
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.err, HasSubstr("cannot write to standard output"));
+}
+
 TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
   save_warm("warm");
   for (const std::string tracker : {"", "compare", "auto"}) {
