@@ -47,12 +47,15 @@ def cpu_flags() -> set[str]:
 
 
 def missing_programs() -> dict[str, bool]:
-    """The conditions of the functions' tests: section "functions" of scripts/packages."""
+    """The conditions of the functions' tests: sections "functions" and "test" of scripts/packages."""
     modules = Path("/usr/lib/python3/dist-packages")
     needed = {"no-busybox": Path("/usr/bin/busybox"), "no-dash": Path("/usr/bin/dash"),
               "no-lua": Path("/usr/bin/lua5.4"), "no-node": Path("/usr/bin/node"),
               "no-numpy": modules / "numpy", "no-pillow": modules / "PIL",
-              "no-chameleon": modules / "chameleon", "no-strace": Path("/usr/bin/strace")}
+              "no-chameleon": modules / "chameleon", "no-strace": Path("/usr/bin/strace"),
+              "no-openssl": Path("/usr/bin/openssl"), "no-sqlite": Path("/usr/bin/sqlite3"),
+              "no-xz": Path("/usr/bin/xz"), "no-zstd": Path("/usr/bin/zstd"),
+              "no-python-tests": Path("/usr/lib/python3.11/test/test_bisect.py")}
     return {condition: not path.exists() for condition, path in needed.items()}
 
 

@@ -54,7 +54,8 @@ class Stasis:
         """The JSON of one run. VmFailed unless the exit code is 0."""
         command = [self.program, *map(str, words)]
         at = command.index("--") if "--" in command else len(command)
-        command[at:at] = ["--json", "--timeout", f"{int(self.timeout_seconds)}s"]
+        waits = [] if words[0] == "verify" else ["--timeout", f"{int(self.timeout_seconds)}s"]
+        command[at:at] = ["--json", *waits]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False,
                                   timeout=10 * self.timeout_seconds)
@@ -88,6 +89,10 @@ class Stasis:
             raise VmFailed(f"{self.program}: {error.strerror}; build it first") from None
         except ValueError:
             raise VmFailed(f"{self.program} doctor gave no JSON: {done.stderr[-300:]!r}") from None
+
+    def verify(self, snapshot):
+        """Every byte of the snapshot against its checksums; VmFailed when one is not as it was saved."""
+        self.call("verify", snapshot)
 
     def request_words(self, lines):
         """The arguments that ask these lines (bytes with their line end). One file for each distinct
