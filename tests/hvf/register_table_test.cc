@@ -11,6 +11,11 @@
 #include <Hypervisor/Hypervisor.h>
 #include <gtest/gtest.h>
 
+// Names of macOS 15.2 are only compared here, not used.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wunguarded-availability-new"
+#endif
+
 namespace stasis::hvf {
 namespace {
 
