@@ -56,13 +56,13 @@ class ProgramTest(unittest.TestCase):
 
     def in_vm(self, *argv, code=0):
         """Its output; both streams in one."""
-        words = ["run", "--quiet", "--memory", "256M", "--timeout", "60s", "--cwd", str(self.folder)]
+        words = ["run", "--quiet", "--memory", "256M", "--timeout", "200s", "--cwd", str(self.folder)]
         for path in ("/usr", "/etc/ld.so.cache", "/etc/ssl/openssl.cnf", str(self.folder)):
             words += ["--allow-read", path]
         for name, value in ENVIRONMENT.items():
             words += ["--env", f"{name}={value}"]
         done = subprocess.run([self.stasis, *words, "--", *argv], stdin=subprocess.DEVNULL, capture_output=True,
-                              check=False, timeout=120)
+                              check=False, timeout=240)
         self.assertEqual((done.returncode, done.stderr), (code, b""), done.stdout[-2000:])
         return as_bytes(done.stdout)
 
