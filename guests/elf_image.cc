@@ -1,40 +1,19 @@
 #include "guests/elf_image.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 #include <string>
 
 #include "core/text.h"
+#include "guests/elf_format.h"
 
 namespace stasis::guests {
 namespace {
 
-// Own definitions: <elf.h> does not exist on macOS.
-struct FileHeader {
-  std::array<std::uint8_t, 16> ident;
-  std::uint16_t type, machine;
-  std::uint32_t version;
-  std::uint64_t entry, program_offset, section_offset;
-  std::uint32_t flags;
-  std::uint16_t header_bytes, program_entry_bytes, program_count;
-  std::uint16_t section_entry_bytes, section_count, section_names;
-};
-static_assert(sizeof(FileHeader) == 64);
+using elf::FileHeader;
+using elf::ProgramHeader;
 
-struct ProgramHeader {
-  std::uint32_t type, flags;
-  std::uint64_t offset, virtual_address, physical_address, file_bytes, memory_bytes, alignment;
-};
-static_assert(sizeof(ProgramHeader) == 56);
-
-constexpr std::array<std::uint8_t, 4> kElfMagic = {0x7f, 'E', 'L', 'F'};
-constexpr std::uint8_t kClass64 = 2, kLittleEndian = 1, kCurrentVersion = 1;
-constexpr std::uint16_t kTypeExecutable = 2, kTypeShared = 3;
-constexpr std::uint16_t kMachineX86 = 62, kMachineArm64 = 183;
-constexpr std::uint32_t kLoad = 1, kDynamic = 2, kInterpreter = 3, kThreadLocal = 7;
-constexpr std::uint32_t kExecutableFlag = 1;
 constexpr std::string_view kLinkCure = "link it with -static -no-pie and guests/runtime/guest.ld";
 
 // Makes errors that start with the file's name, and copies headers out of it.
@@ -66,8 +45,8 @@ class Parser {
 };
 
 Result<FileHeader> Parser::file_header() const {
-  if (bytes_.size() < kElfMagic.size() ||
-      std::memcmp(bytes_.data(), kElfMagic.data(), kElfMagic.size()) != 0) {
+  if (bytes_.size() < elf::kMagic.size() ||
+      std::memcmp(bytes_.data(), elf::kMagic.data(), elf::kMagic.size()) != 0) {
     return error(Errc::kCorruption,
                  "not an ELF file (e_ident has no \\x7f ELF); give the executable of a bare guest");
   }
@@ -96,26 +75,26 @@ Result<FileHeader> Parser::file_header() const {
 }
 
 Result<void> Parser::check_identity(const FileHeader& header) const {
-  if (header.ident[4] != kClass64) {
+  if (header.ident[4] != elf::kClass64) {
     return error(Errc::kMismatch, "e_ident: not a 64-bit ELF; build the guest for 64 bits");
   }
-  if (header.ident[5] != kLittleEndian) {
+  if (header.ident[5] != elf::kLittleEndian) {
     return error(Errc::kMismatch,
                  "e_ident: not little-endian; build the guest for x86-64 or arm64");
   }
-  if (header.ident[6] != kCurrentVersion || header.version != kCurrentVersion) {
+  if (header.ident[6] != elf::kCurrentVersion || header.version != elf::kCurrentVersion) {
     return error(Errc::kMismatch, "e_version: not version 1 of ELF; build the guest again");
   }
-  if (header.machine != kMachineX86 && header.machine != kMachineArm64) {
+  if (header.machine != elf::kMachineX86 && header.machine != elf::kMachineArm64) {
     return error(Errc::kMismatch, "e_machine is " + std::to_string(header.machine) +
                                       ", neither x86-64 (62) nor arm64 (183); build the guest for "
                                       "one of them");
   }
-  if (header.type == kTypeShared) {
+  if (header.type == elf::kTypeShared) {
     return error(Errc::kMismatch,
                  "e_type: a shared or position-independent ELF; " + std::string(kLinkCure));
   }
-  if (header.type != kTypeExecutable) {
+  if (header.type != elf::kTypeExecutable) {
     return error(Errc::kMismatch, "e_type is " + std::to_string(header.type) +
                                       ", not an executable (2); " + std::string(kLinkCure));
   }
@@ -128,17 +107,17 @@ Result<void> Parser::check_identity(const FileHeader& header) const {
 
 Result<std::optional<ElfSegment>> Parser::segment(const ProgramHeader& header,
                                                   const std::string& field) const {
-  if (header.type == kDynamic || header.type == kInterpreter) {
+  if (header.type == elf::kDynamic || header.type == elf::kInterpreter) {
     return error(Errc::kMismatch,
                  field + ".p_type: a dynamic executable; " + std::string(kLinkCure));
   }
-  if (header.type == kThreadLocal) {
+  if (header.type == elf::kThreadLocal) {
     return error(Errc::kMismatch,
                  field +
                      ".p_type: thread-local storage, which bare guests do not have; index an "
                      "array by the vCPU instead");
   }
-  if (header.type != kLoad || header.memory_bytes == 0) {
+  if (header.type != elf::kLoad || header.memory_bytes == 0) {
     return std::optional<ElfSegment>();
   }
   if (header.file_bytes > header.memory_bytes) {
@@ -188,10 +167,10 @@ Result<void> Parser::sort_and_check_disjoint(std::vector<ElfSegment>& segments) 
 
 Result<ElfImage> Parser::parse() const {
   STASIS_ASSIGN(const FileHeader header, file_header());
-  ElfImage image{
-      .architecture = header.machine == kMachineX86 ? Architecture::kX86_64 : Architecture::kArm64,
-      .entry = Gpa{header.entry},
-      .segments = {}};
+  ElfImage image{.architecture = header.machine == elf::kMachineX86 ? Architecture::kX86_64
+                                                                    : Architecture::kArm64,
+                 .entry = Gpa{header.entry},
+                 .segments = {}};
   bool entry_found = false;
   for (std::uint16_t i = 0; i < header.program_count; ++i) {
     const auto program =
@@ -200,8 +179,8 @@ Result<ElfImage> Parser::parse() const {
     STASIS_ASSIGN(const std::optional<ElfSegment> loaded, segment(program, field));
     if (loaded.has_value()) {
       image.segments.push_back(*loaded);
-      entry_found = entry_found ||
-                    ((program.flags & kExecutableFlag) != 0 && loaded->range.contains(image.entry));
+      entry_found = entry_found || ((program.flags & elf::kFlagExecute) != 0 &&
+                                    loaded->range.contains(image.entry));
     }
   }
   STASIS_TRY(sort_and_check_disjoint(image.segments));

@@ -87,6 +87,7 @@ struct Mapping {
   MapRequest::Sharing sharing = MapRequest::Sharing::kPrivate;
   std::uint64_t file_offset = 0;
   std::string name;  // Path of the file, or "[heap]" and the like, or empty.
+  std::shared_ptr<const MappedFile> file = {};  // Null: anonymous.
 };
 
 // The results are those of the system calls of the same name: an address or 0, or -errno. Changes

@@ -136,7 +136,6 @@ SysResult sys_fcntl(Call& call) {
     case F_OFD_SETLKW:
       return lock_command(call);
     case F_GETOWN:
-      return 0;
     case F_SETOWN:
       return 0;
     case F_GETPIPE_SZ:

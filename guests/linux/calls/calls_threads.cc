@@ -24,10 +24,11 @@ struct CloneRequest {
 
 // A call that asks for a second process: refused, and said where it came from.
 SysResult refuse(Call& call, const char* what) {
-  call.process.note(std::string(what) +
-                    " is not supported in a guest of one process: " + describe_call(call) + " at " +
-                    describe_code_address(*call.process.memory, call.cpu->general().rip) +
-                    "; it failed with ENOSYS");
+  call.process.note(
+      std::string(what) + " is not supported in a guest of one process: " + describe_call(call) +
+      " at " +
+      describe_code_address(*call.process.memory, call.cpu->general().rip, CodeAddress::kReturn) +
+      "; it failed with ENOSYS");
   return -ENOSYS;
 }
 

@@ -53,9 +53,9 @@ SysResult remove_place(Call& call, int descriptor, UserAddress path, int flags) 
 }
 
 struct TwoPaths {
-  int from_descriptor;
+  int from_descriptor = 0;
   UserAddress from;
-  int to_descriptor;
+  int to_descriptor = 0;
   UserAddress to;
 };
 

@@ -52,21 +52,7 @@ SysOr<std::shared_ptr<File>> open_unnamed(Place& place, std::uint32_t mode, int 
   return made.ok() ? (*made)->open(flags & kStatusFlags & ~O_DIRECTORY) : made.code();
 }
 
-SysOr<std::shared_ptr<File>> open_place(Call& call, Place& place, const OpenRequest& request) {
-  const int flags = request.flags;
-  if ((flags & O_TMPFILE) == O_TMPFILE) {
-    if (place.node == nullptr) {
-      return Errno{ENOENT};
-    }
-    return open_unnamed(place, request.mode & ~call.process.umask, flags);
-  }
-  if (place.node == nullptr) {
-    if ((flags & O_CREAT) == 0 || (flags & O_PATH) != 0) {
-      return Errno{ENOENT};
-    }
-    SysOr<NodePointer> made = create(call, place, request.mode);
-    return made.ok() ? (*made)->open(flags & kStatusFlags) : made.code();
-  }
+SysOr<std::shared_ptr<File>> open_node(Call& call, const Place& place, int flags) {
   if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
     return Errno{EEXIST};
   }
@@ -91,6 +77,24 @@ SysOr<std::shared_ptr<File>> open_place(Call& call, Place& place, const OpenRequ
     }
   }
   return opened;
+}
+
+SysOr<std::shared_ptr<File>> open_place(Call& call, Place& place, const OpenRequest& request) {
+  const int flags = request.flags;
+  if ((flags & O_TMPFILE) == O_TMPFILE) {
+    if (place.node == nullptr) {
+      return Errno{ENOENT};
+    }
+    return open_unnamed(place, request.mode & ~call.process.umask, flags);
+  }
+  if (place.node != nullptr) {
+    return open_node(call, place, flags);
+  }
+  if ((flags & O_CREAT) == 0 || (flags & O_PATH) != 0) {
+    return Errno{ENOENT};
+  }
+  SysOr<NodePointer> made = create(call, place, request.mode);
+  return made.ok() ? (*made)->open(flags & kStatusFlags) : made.code();
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ class PipeFile final : public File {
  public:
   PipeFile(int flags, PipePointer pipe, std::uint64_t inode);
   ~PipeFile() override;
+  PipeFile(const PipeFile&) = delete;
+  PipeFile& operator=(const PipeFile&) = delete;
   SysResult read(std::uint64_t offset, std::span<std::byte> out) override;
   SysResult write(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] FileStat stat() const override;
@@ -43,6 +45,8 @@ class SocketFile final : public File {
  public:
   SocketFile(int flags, PipePointer in, PipePointer out, std::uint64_t inode);
   ~SocketFile() override;
+  SocketFile(const SocketFile&) = delete;
+  SocketFile& operator=(const SocketFile&) = delete;
   SysResult read(std::uint64_t offset, std::span<std::byte> out) override;
   SysResult write(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] FileStat stat() const override;

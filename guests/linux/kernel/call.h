@@ -31,7 +31,7 @@ struct Call {
   std::array<std::uint64_t, 6> arguments = {};
   Wait* resumed = nullptr;   // Of the earlier attempt; null at the first.
   bool is_too_late = false;  // The deadline has passed: the call may not wait again.
-  UserAccess user;
+  UserAccess user = UserAccess(*process.memory);
 
   [[nodiscard]] std::uint64_t operator[](std::size_t index) const { return arguments[index]; }
   // Arguments that the kernel takes as int: the upper half of the register is not looked at.

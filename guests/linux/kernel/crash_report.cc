@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/text.h"
+#include "guests/linux/kernel/symbols.h"
 #include "guests/linux/signals/signal_table.h"
 
 namespace stasis::linux_guest {
@@ -46,20 +47,30 @@ std::string cause_of(const AddressSpace& memory, const SignalInfo& info) {
 
 }  // namespace
 
-std::string describe_code_address(const AddressSpace& memory, std::uint64_t address) {
+std::string describe_code_address(const AddressSpace& memory, std::uint64_t address,
+                                  CodeAddress kind) {
   const auto mapping = mapping_at(memory, address);
   if (!mapping) {
     return hex(address);
   }
   const std::uint64_t offset = address - mapping->begin.value + mapping->file_offset;
-  return hex(address) + " (" + (mapping->name.empty() ? "anonymous memory" : mapping->name) + "+" +
-         hex(offset) + ")";
+  std::string function;
+  if (mapping->file != nullptr) {
+    // A call that never returns may be the last instruction of its function.
+    const std::uint64_t back = kind == CodeAddress::kReturn && offset != 0 ? 1 : 0;
+    if (const auto symbol = find_function(*mapping->file, offset - back)) {
+      function = symbol->name + "+" + hex(symbol->offset + back) + ", ";
+    }
+  }
+  return hex(address) + " (" + function +
+         (mapping->name.empty() ? "anonymous memory" : mapping->name) + "+" + hex(offset) + ")";
 }
 
 std::string crash_report(AddressSpace& memory, const X86GeneralRegisters& general,
                          const SignalInfo& info) {
   std::string text = std::string("killed by ") + signal_name(info.signal) + cause_of(memory, info) +
-                     "\n  at " + describe_code_address(memory, general.rip) + "\n";
+                     "\n  at " +
+                     describe_code_address(memory, general.rip, CodeAddress::kInstruction) + "\n";
   const std::array<std::pair<const char*, std::uint64_t>, 18> registers = {
       {{"rax", general.rax},
        {"rbx", general.rbx},
@@ -92,7 +103,7 @@ std::string crash_report(AddressSpace& memory, const X86GeneralRegisters& genera
         !mapping_at(memory, (*links)[1])) {
       break;
     }
-    text += "  from " + describe_code_address(memory, (*links)[1]) + "\n";
+    text += "  from " + describe_code_address(memory, (*links)[1], CodeAddress::kReturn) + "\n";
     if ((*links)[0] <= frame) {
       break;
     }

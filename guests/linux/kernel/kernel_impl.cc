@@ -112,9 +112,7 @@ AfterTrap KernelImpl::syscall(TrapCpu& cpu) {
             &cpu,
             number,
             {general.rdi, general.rsi, general.rdx, general.r10, general.r8, general.r9},
-            nullptr,
-            false,
-            UserAccess(*process_.memory)};
+            nullptr};
   const SysResult result =
       entry == nullptr || entry->handler == nullptr ? -ENOSYS : entry->handler(call);
   count(number, result);

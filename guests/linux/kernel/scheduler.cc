@@ -89,8 +89,7 @@ bool Scheduler::can_run(Thread& thread, TrapCpu& cpu) {
   if (wait.until == Wait::Until::kReady || wait.is_woken || is_too_late) {
     const SyscallEntry* const entry = find_syscall(wait.number);
     STASIS_CHECK(entry != nullptr && entry->handler != nullptr);
-    Call call{*process_,      thread, nullptr,     wait.number,
-              wait.arguments, &wait,  is_too_late, UserAccess(*process_->memory)};
+    Call call{*process_, thread, nullptr, wait.number, wait.arguments, &wait, is_too_late};
     const SysResult result = entry->handler(call);
     if (result != kBlocked) {
       finish_call(thread, cpu, result);

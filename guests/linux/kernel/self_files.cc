@@ -20,14 +20,14 @@ std::string maps(const Process& process) {
       return has(mapping.protection, one) ? shown : '-';
     };
     const bool is_file = mapping.name.starts_with('/');
-    std::snprintf(line.data(), line.size(), "%08llx-%08llx %c%c%c%c %08llx %s %-10d ",
-                  static_cast<unsigned long long>(mapping.begin.value),
-                  static_cast<unsigned long long>(mapping.begin.value + mapping.size_bytes),
+    const unsigned long long begin = mapping.begin.value;  // As printf wants it.
+    const unsigned long long end = begin + mapping.size_bytes;
+    const unsigned long long offset = mapping.file_offset;
+    std::snprintf(line.data(), line.size(), "%08llx-%08llx %c%c%c%c %08llx %s %-10d ", begin, end,
                   letter(Protection::kRead, 'r'), letter(Protection::kWrite, 'w'),
                   letter(Protection::kExecute, 'x'),
-                  mapping.sharing == MapRequest::Sharing::kShared ? 's' : 'p',
-                  static_cast<unsigned long long>(mapping.file_offset), is_file ? "00:01" : "00:00",
-                  is_file ? 1 : 0);
+                  mapping.sharing == MapRequest::Sharing::kShared ? 's' : 'p', offset,
+                  is_file ? "00:01" : "00:00", is_file ? 1 : 0);
     std::string shown = line.data();
     if (mapping.name.empty()) {
       shown.erase(shown.find_last_not_of(' ') + 1);
@@ -172,7 +172,7 @@ std::optional<int> number_below(const std::string& path, const std::string& fold
 }
 
 std::optional<SyntheticEntry> descriptor_entry(Process& process, int number) {
-  const std::shared_ptr<File> file = process.descriptors.get(number);
+  std::shared_ptr<File> file = process.descriptors.get(number);
   if (file == nullptr) {
     return std::nullopt;
   }

@@ -68,6 +68,24 @@ void deliver_signals(Process& process, Thread& thread, TrapCpu& cpu) {
   }
 }
 
+// What is not mapped, not allowed, or beyond the end of the file.
+void describe_page_fault(const AddressSpace& memory, const Fault& fault, SignalInfo& info) {
+  info.signal = SIGSEGV;
+  info.code = SEGV_MAPERR;
+  info.address = fault.address;
+  const Protection needed = (fault.error_code & 16U) != 0  ? Protection::kExecute
+                            : (fault.error_code & 2U) != 0 ? Protection::kWrite
+                                                           : Protection::kRead;
+  for (const Mapping& mapping : memory.mappings()) {
+    if (mapping.begin.value <= fault.address &&
+        fault.address - mapping.begin.value < mapping.size_bytes) {
+      // Allowed and yet not there: beyond the end of the file.
+      info.signal = has(mapping.protection, needed) ? SIGBUS : SIGSEGV;
+      info.code = info.signal == SIGBUS ? int{BUS_ADRERR} : int{SEGV_ACCERR};
+    }
+  }
+}
+
 SignalInfo info_of_fault(const AddressSpace& memory, const Fault& fault, std::uint64_t rip) {
   SignalInfo info;
   info.is_fault = true;
@@ -75,23 +93,9 @@ SignalInfo info_of_fault(const AddressSpace& memory, const Fault& fault, std::ui
   info.error_code = fault.error_code;
   info.address = rip;
   switch (fault.kind) {
-    case Fault::Kind::kPage: {
-      info.signal = SIGSEGV;
-      info.code = SEGV_MAPERR;
-      info.address = fault.address;
-      const Protection needed = (fault.error_code & 16U) != 0  ? Protection::kExecute
-                                : (fault.error_code & 2U) != 0 ? Protection::kWrite
-                                                               : Protection::kRead;
-      for (const Mapping& mapping : memory.mappings()) {
-        if (mapping.begin.value <= fault.address &&
-            fault.address - mapping.begin.value < mapping.size_bytes) {
-          // Allowed and yet not there: beyond the end of the file.
-          info.signal = has(mapping.protection, needed) ? SIGBUS : SIGSEGV;
-          info.code = info.signal == SIGBUS ? int{BUS_ADRERR} : int{SEGV_ACCERR};
-        }
-      }
+    case Fault::Kind::kPage:
+      describe_page_fault(memory, fault, info);
       return info;
-    }
     case Fault::Kind::kIllegal:
       info.signal = SIGILL;
       info.code = ILL_ILLOPN;

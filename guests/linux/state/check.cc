@@ -225,6 +225,60 @@ Result<void> check_epoll(const ProcessState& state, const FileState& file) {
   return {};
 }
 
+Result<void> check_that(bool holds, const std::string& else_what) {
+  return holds ? Result<void>() : corrupt(else_what);
+}
+
+// A file that has a place in the tree.
+Result<void> check_placed_file(const ProcessState& state, const FileState& file) {
+  const bool is_directory = file.kind == FileKind::kDirectory;
+  const bool may_be_host = file.kind != FileKind::kTmpfs;
+  const bool may_be_tmpfs = file.kind == FileKind::kTmpfs || is_directory;
+  if (file.place.is_tmpfs ? !may_be_tmpfs : !may_be_host) {
+    return corrupt(may_be_host ? "a host file of the tmpfs"
+                               : "an open file is not one of the tmpfs");
+  }
+  STASIS_TRY(check_place(state, file.place, is_directory ? "an open folder" : "an open file"));
+  if (!file.place.is_tmpfs) {
+    return {};
+  }
+  const std::uint32_t mode = state.inodes[file.place.inode].mode;
+  return is_directory ? check_that(S_ISDIR(mode), "an open folder is a file")
+                      : check_that(S_ISREG(mode), "an open file is not one of the tmpfs");
+}
+
+// What is particular to the kind of file.
+Result<void> check_kind(const ProcessState& state, const FileState& file) {
+  switch (file.kind) {
+    case FileKind::kHost:
+    case FileKind::kDevice:
+    case FileKind::kTmpfs:
+    case FileKind::kDirectory:
+      return check_placed_file(state, file);
+    case FileKind::kText:
+      return check_that(file.content.size() <= kTextBytesMax, "a text is too long");
+    case FileKind::kConsole:
+      return check_that(file.number < 3, "a standard stream of number 3 or more");
+    case FileKind::kPipe:
+      return check_that(file.pipes.size() == 1 && (file.flags & O_ACCMODE) != O_RDWR,
+                        "an end of a pipe is not one");
+    case FileKind::kSocket:
+      return check_that(file.pipes.size() == 2 && file.pipes[0] != file.pipes[1],
+                        "an end of a socket pair is not one");
+    case FileKind::kEvent:
+      return check_that(file.number != UINT64_MAX, "the count of an eventfd");
+    case FileKind::kTimer:
+      return check_that(
+          !file.timer || (file.timer->clock == ClockKind::kReal) == file.timer_is_real,
+          "a timer on two clocks");
+    case FileKind::kEpoll:
+      return check_epoll(state, file);
+    case FileKind::kStasis:
+      return {};
+  }
+  return corrupt("an open file of unknown kind " + std::to_string(static_cast<int>(file.kind)));
+}
+
 Result<void> check_file(const ProcessState& state, const FileState& file) {
   if (file.offset > std::uint64_t{INT64_MAX} || file.timer_interval_ns < 0 ||
       !is_time(file.timer)) {
@@ -235,45 +289,7 @@ Result<void> check_file(const ProcessState& state, const FileState& file) {
       return corrupt("an open file is the end of a pipe that there is not");
     }
   }
-  switch (file.kind) {
-    case FileKind::kHost:
-    case FileKind::kDevice:
-      return file.place.is_tmpfs ? corrupt("a host file of the tmpfs")
-                                 : check_place(state, file.place, "an open file");
-    case FileKind::kTmpfs:
-      STASIS_TRY(check_place(state, file.place, "an open file"));
-      return file.place.is_tmpfs && S_ISREG(state.inodes[file.place.inode].mode)
-                 ? Result<void>()
-                 : corrupt("an open file is not one of the tmpfs");
-    case FileKind::kDirectory:
-      STASIS_TRY(check_place(state, file.place, "an open folder"));
-      return !file.place.is_tmpfs || S_ISDIR(state.inodes[file.place.inode].mode)
-                 ? Result<void>()
-                 : corrupt("an open folder is a file");
-    case FileKind::kText:
-      return file.content.size() <= kTextBytesMax ? Result<void>() : corrupt("a text is too long");
-    case FileKind::kConsole:
-      return file.number < 3 ? Result<void>() : corrupt("a standard stream of number 3 or more");
-    case FileKind::kPipe:
-      return file.pipes.size() == 1 && (file.flags & O_ACCMODE) != O_RDWR
-                 ? Result<void>()
-                 : corrupt("an end of a pipe is not one");
-    case FileKind::kSocket:
-      return file.pipes.size() == 2 && file.pipes[0] != file.pipes[1]
-                 ? Result<void>()
-                 : corrupt("an end of a socket pair is not one");
-    case FileKind::kEvent:
-      return file.number != UINT64_MAX ? Result<void>() : corrupt("the count of an eventfd");
-    case FileKind::kTimer:
-      return !file.timer || (file.timer->clock == ClockKind::kReal) == file.timer_is_real
-                 ? Result<void>()
-                 : corrupt("a timer on two clocks");
-    case FileKind::kEpoll:
-      return check_epoll(state, file);
-    case FileKind::kStasis:
-      return {};
-  }
-  return corrupt("an open file of unknown kind " + std::to_string(static_cast<int>(file.kind)));
+  return check_kind(state, file);
 }
 
 Result<void> check_descriptors(const ProcessState& state) {

@@ -54,6 +54,9 @@ class Restorer {
  private:
   Result<std::shared_ptr<const UniqueFd>> open_host(const HostFileIdentity& identity) const;
   Result<void> build_inodes();
+  // False: the tmpfs is full.
+  [[nodiscard]] bool make_inodes();
+  [[nodiscard]] bool link_inodes();
   Result<void> build_mappings();
   Result<NodePointer> node_of(const PlaceState& place) const;
   Result<std::shared_ptr<File>> file_of(const FileState& file);
@@ -91,6 +94,42 @@ Result<std::shared_ptr<const UniqueFd>> Restorer::open_host(
   return *opened;
 }
 
+bool Restorer::make_inodes() {
+  for (const InodeState& from : state_->inodes) {
+    InodePointer inode = TmpfsInode::make(process_->vfs->space(), from.mode);
+    if (inode == nullptr) {
+      return false;
+    }
+    inode->number = from.number;
+    inode->target = from.target;
+    inode->set_size(from.size_bytes);
+    for (std::size_t i = 0; i < from.page_numbers.size(); ++i) {
+      const auto page = std::span(from.pages).subspan(i * kPageBytes, kPageBytes);
+      if (!inode->set_page(from.page_numbers[i], page)) {
+        return false;
+      }
+    }
+    inodes_.push_back(std::move(inode));
+  }
+  return true;
+}
+
+bool Restorer::link_inodes() {
+  for (std::size_t i = 0; i < inodes_.size(); ++i) {
+    for (const InodeState::Entry& entry : state_->inodes[i].entries) {
+      const InodePointer& child = inodes_[entry.inode];
+      if (!inodes_[i]->add_entry(entry.name, child)) {
+        return false;
+      }
+      if (child->is_directory()) {
+        child->parent = inodes_[i];
+        child->name = entry.name;
+      }
+    }
+  }
+  return true;
+}
+
 Result<void> Restorer::build_inodes() {
   const std::shared_ptr<TmpfsSpace>& space = process_->vfs->space();
   const Error full{Errc::kMismatch, 0,
@@ -105,33 +144,8 @@ Result<void> Restorer::build_inodes() {
   }
   // Until apply() what was there takes space as well.
   const TmpfsSpace::WithoutLimit without_limit(*space);
-  for (const InodeState& from : state_->inodes) {
-    InodePointer inode = TmpfsInode::make(space, from.mode);
-    if (inode == nullptr) {
-      return full;
-    }
-    inode->number = from.number;
-    inode->target = from.target;
-    inode->set_size(from.size_bytes);
-    for (std::size_t i = 0; i < from.page_numbers.size(); ++i) {
-      const auto page = std::span(from.pages).subspan(i * kPageBytes, kPageBytes);
-      if (!inode->set_page(from.page_numbers[i], page)) {
-        return full;
-      }
-    }
-    inodes_.push_back(std::move(inode));
-  }
-  for (std::size_t i = 0; i < inodes_.size(); ++i) {
-    for (const InodeState::Entry& entry : state_->inodes[i].entries) {
-      const InodePointer& child = inodes_[entry.inode];
-      if (!inodes_[i]->add_entry(entry.name, child)) {
-        return full;
-      }
-      if (child->is_directory()) {
-        child->parent = inodes_[i];
-        child->name = entry.name;
-      }
-    }
+  if (!make_inodes() || !link_inodes()) {
+    return full;
   }
   for (std::size_t i = 0; i < inodes_.size(); ++i) {  // Last: add_entry() has changed the times.
     const InodeState& from = state_->inodes[i];

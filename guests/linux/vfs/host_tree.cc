@@ -119,7 +119,8 @@ std::vector<std::string> HostTree::names_below(std::string_view path) const {
   const std::size_t skipped = path == "/" ? 1 : path.size() + 1;
   for (const Root& root : roots_) {
     if (root.path != path && is_below(root.path, path)) {
-      const std::string_view rest = std::string_view(root.path).substr(skipped);
+      std::string_view rest = root.path;
+      rest.remove_prefix(skipped);
       names.emplace(rest.substr(0, rest.find('/')));
     }
   }

@@ -79,8 +79,10 @@ NodePointer TmpfsNode::parent() {
     return mount_->parent ? mount_->parent() : nullptr;
   }
   InodePointer up = inode_->is_directory() ? inode_->parent.lock() : folder_;
-  return std::make_shared<TmpfsNode>(*mount_, up == nullptr ? mount_->root : std::move(up), nullptr,
-                                     std::string());
+  if (up == nullptr) {
+    up = mount_->root;
+  }
+  return std::make_shared<TmpfsNode>(*mount_, std::move(up), nullptr, std::string());
 }
 
 SysOr<std::vector<DirectoryEntry>> TmpfsNode::list() {
@@ -192,6 +194,24 @@ SysResult TmpfsNode::remove_directory(std::string_view name) {
   return 0;
 }
 
+// Whether `moved` may take the name of `replaced` (null: nothing has it) in the folder `target`: 0.
+SysResult TmpfsNode::check_rename(const InodePointer& moved, const InodePointer& target,
+                                  const InodePointer& replaced) const {
+  if (moved->is_directory() && is_inside(target, moved)) {
+    return -EINVAL;
+  }
+  if (target->links == 0 && target != mount_->root) {
+    return -ENOENT;
+  }
+  if (replaced == nullptr) {
+    return 0;
+  }
+  if (moved->is_directory() != replaced->is_directory()) {
+    return replaced->is_directory() ? -EISDIR : -ENOTDIR;
+  }
+  return replaced->is_directory() && !replaced->entries().empty() ? -ENOTEMPTY : 0;
+}
+
 SysResult TmpfsNode::rename(std::string_view from, const NodePointer& to, std::string_view name,
                             unsigned flags) {
   const auto target = std::dynamic_pointer_cast<TmpfsNode>(to);
@@ -216,19 +236,10 @@ SysResult TmpfsNode::rename(std::string_view from, const NodePointer& to, std::s
   if (moved == replaced) {
     return 0;  // rename(2): two names of one file stay as they are.
   }
-  if (moved->is_directory() && is_inside(target->inode_, moved)) {
-    return -EINVAL;
-  }
-  if (target->inode_->links == 0 && target->inode_ != mount_->root) {
-    return -ENOENT;
+  if (const SysResult wrong = check_rename(moved, target->inode_, replaced); wrong != 0) {
+    return wrong;
   }
   if (replaced != nullptr) {
-    if (moved->is_directory() != replaced->is_directory()) {
-      return replaced->is_directory() ? -EISDIR : -ENOTDIR;
-    }
-    if (replaced->is_directory() && !replaced->entries().empty()) {
-      return -ENOTEMPTY;
-    }
     target->inode_->remove_entry(new_name);
   }
   inode_->remove_entry(old_name);

@@ -57,6 +57,8 @@ class TmpfsNode final : public Node {
 
  private:
   [[nodiscard]] SysOr<InodePointer> add(std::string_view name, std::uint32_t mode);
+  [[nodiscard]] SysResult check_rename(const InodePointer& moved, const InodePointer& target,
+                                       const InodePointer& replaced) const;
   const TmpfsMount* mount_;
   InodePointer inode_, folder_;
   std::string name_;

@@ -24,6 +24,96 @@ void prepend(std::deque<std::string>& left, std::string_view path) {
   left.insert(left.begin(), added.begin(), added.end());
 }
 
+// One walk. Each step takes one name; a link puts its own names before those that are left.
+class Walker {
+ public:
+  Walker(Vfs& vfs, Place start, LastLink last)
+      : vfs_(&vfs), place_(std::move(start)), last_(last) {}
+
+  // 0 or an errno.
+  [[nodiscard]] int walk(std::string_view path) {
+    prepend(left_, path);
+    int wrong = 0;
+    while (wrong == 0 && !left_.empty()) {
+      wrong = step();
+    }
+    return wrong;
+  }
+  [[nodiscard]] Place take_place() { return std::move(place_); }
+
+ private:
+  int step();
+  void go_up(std::string_view name);
+  [[nodiscard]] bool is_followed(const Node& next) const;
+  int follow(Node& link);
+
+  Vfs* vfs_;
+  Place place_;
+  LastLink last_;
+  std::deque<std::string> left_;
+  int links_ = 0;
+};
+
+int Walker::step() {
+  const std::string name = std::move(left_.front());
+  left_.pop_front();
+  if (place_.node == nullptr) {
+    return ENOENT;
+  }
+  if (!place_.node->is_directory()) {
+    return ENOTDIR;
+  }
+  if (name.size() > kNameMax) {
+    return ENAMETOOLONG;
+  }
+  if (name == "." || name == "..") {
+    go_up(name);
+    return 0;
+  }
+  SysOr<NodePointer> found = place_.node->lookup(name);
+  if (!found.ok() && found.code().value != ENOENT) {
+    return found.code().value;
+  }
+  NodePointer next = found.ok() ? *found : nullptr;
+  if (next != nullptr && is_followed(*next)) {
+    return follow(*next);
+  }
+  place_.folder = std::move(place_.node);
+  place_.node = std::move(next);
+  place_.name = name;
+  return 0;
+}
+
+void Walker::go_up(std::string_view name) {
+  NodePointer up = name == "." ? place_.node : place_.node->parent();
+  place_ = {up == nullptr ? vfs_->root() : std::move(up), nullptr, {}, place_.must_be_directory};
+}
+
+bool Walker::is_followed(const Node& next) const {
+  const bool follows = !left_.empty() || last_ == LastLink::kFollow || place_.must_be_directory;
+  return follows && next.is_link() && next.linked_file() == nullptr;
+}
+
+int Walker::follow(Node& link) {
+  if (++links_ > kLinksMax) {
+    return ELOOP;
+  }
+  const std::string target = link.link_target();
+  if (target.empty()) {
+    return ENOENT;
+  }
+  place_.must_be_directory = place_.must_be_directory || (left_.empty() && target.back() == '/');
+  prepend(left_, target);
+  if (left_.size() > kPathMax) {
+    return ENAMETOOLONG;
+  }
+  if (target.front() == '/') {
+    place_.node = vfs_->root();
+    place_.folder = nullptr;
+  }
+  return 0;  // Else from the folder in which the link is.
+}
+
 }  // namespace
 
 SysOr<Place> Vfs::walk(NodePointer start, std::string_view path, LastLink last) {
@@ -36,57 +126,11 @@ SysOr<Place> Vfs::walk(NodePointer start, std::string_view path, LastLink last) 
   Place place;
   place.node = path.front() == '/' ? root() : std::move(start);
   place.must_be_directory = path.back() == '/';
-  std::deque<std::string> left;
-  prepend(left, path);
-  int links = 0;
-  while (!left.empty()) {
-    const std::string name = std::move(left.front());
-    left.pop_front();
-    if (place.node == nullptr) {
-      return Errno{ENOENT};
-    }
-    if (!place.node->is_directory()) {
-      return Errno{ENOTDIR};
-    }
-    if (name.size() > kNameMax) {
-      return Errno{ENAMETOOLONG};
-    }
-    if (name == "." || name == "..") {
-      NodePointer up = name == "." ? place.node : place.node->parent();
-      place = {up == nullptr ? root() : std::move(up), nullptr, {}, place.must_be_directory};
-      continue;
-    }
-    SysOr<NodePointer> found = place.node->lookup(name);
-    if (!found.ok() && found.code().value != ENOENT) {
-      return found.code();
-    }
-    NodePointer next = found.ok() ? *found : nullptr;
-    const bool is_last = left.empty();
-    const bool follows = !is_last || last == LastLink::kFollow || place.must_be_directory;
-    if (next != nullptr && follows && next->is_link() && next->linked_file() == nullptr) {
-      if (++links > kLinksMax) {
-        return Errno{ELOOP};
-      }
-      const std::string target = next->link_target();
-      if (target.empty()) {
-        return Errno{ENOENT};
-      }
-      place.must_be_directory = place.must_be_directory || (is_last && target.back() == '/');
-      prepend(left, target);
-      if (left.size() > kPathMax) {
-        return Errno{ENAMETOOLONG};
-      }
-      if (target.front() == '/') {
-        place.node = root();
-        place.folder = nullptr;
-      }
-      continue;  // Else from the folder in which the link is.
-    }
-    place.folder = std::move(place.node);
-    place.node = std::move(next);
-    place.name = name;
+  Walker walker(*this, std::move(place), last);
+  if (const int wrong = walker.walk(path); wrong != 0) {
+    return Errno{wrong};
   }
-  return place;
+  return walker.take_place();
 }
 
 }  // namespace stasis::linux_guest

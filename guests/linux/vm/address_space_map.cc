@@ -76,7 +76,8 @@ std::vector<Mapping> GuestAddressSpace::mappings() const {
                    .protection = vma.protection,
                    .sharing = vma.sharing,
                    .file_offset = vma.file_offset,
-                   .name = vma.file != nullptr ? vma.file->path() : std::move(vma.name)});
+                   .name = vma.file != nullptr ? vma.file->path() : std::move(vma.name),
+                   .file = vma.file});
   }
   return out;
 }

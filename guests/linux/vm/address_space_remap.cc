@@ -15,6 +15,29 @@ bool overlap(std::uint64_t a, std::uint64_t a_size, std::uint64_t b, std::uint64
   return a < b + b_size && b < a + a_size;
 }
 
+struct RemapRequest {
+  std::uint64_t begin = 0, old_size = 0, new_size = 0, flags = 0, to = 0;
+};
+
+// mremap(2), EINVAL: flags that exclude each other, sizes and addresses that cannot be.
+bool is_possible(const RemapRequest& request) {
+  const bool keeps = (request.flags & kDontUnmap) != 0;
+  if ((request.flags & ~(kMayMove | kFixed | kDontUnmap)) != 0 ||
+      ((request.flags & (kFixed | kDontUnmap)) != 0 && (request.flags & kMayMove) == 0) ||
+      (keeps && request.old_size != request.new_size)) {
+    return false;
+  }
+  return is_aligned(request.begin, kPageBytes) && request.new_size != 0 &&
+         fits(0, request.old_size, kUserSpaceEnd) && fits(0, request.new_size, kUserSpaceEnd);
+}
+
+// The same of the new place, with sizes in whole pages.
+bool is_possible_target(const RemapRequest& request) {
+  return is_aligned(request.to, kPageBytes) && request.to >= kPageBytes &&
+         fits(request.to, request.new_size, kUserSpaceEnd) &&
+         !overlap(request.begin, request.old_size, request.to, request.new_size);
+}
+
 }  // namespace
 
 SysResult GuestAddressSpace::move(std::uint64_t from, std::uint64_t old_size, std::uint64_t to,
@@ -72,20 +95,13 @@ SysResult GuestAddressSpace::remap(UserAddress old_begin, std::uint64_t old_size
                                    UserAddress new_begin) {
   const std::uint64_t begin = old_begin.value;
   const bool fixed = (flags & kFixed) != 0;
-  const bool keeps = (flags & kDontUnmap) != 0;
-  if ((flags & ~(kMayMove | kFixed | kDontUnmap)) != 0 || !is_aligned(begin, kPageBytes) ||
-      ((fixed || keeps) && (flags & kMayMove) == 0) || new_size == 0 ||
-      (keeps && old_size != new_size)) {
+  RemapRequest request{begin, old_size, new_size, flags, new_begin.value};
+  if (!is_possible(request)) {
     return -EINVAL;
   }
-  if (!fits(0, old_size, kUserSpaceEnd) || !fits(0, new_size, kUserSpaceEnd)) {
-    return -EINVAL;
-  }
-  old_size = align_up(old_size, kPageBytes);
-  new_size = align_up(new_size, kPageBytes);
-  const std::uint64_t to = new_begin.value;
-  if (fixed && (!is_aligned(to, kPageBytes) || !fits(to, new_size, kUserSpaceEnd) ||
-                to < kPageBytes || overlap(begin, old_size, to, new_size))) {
+  request.old_size = old_size = align_up(old_size, kPageBytes);
+  request.new_size = new_size = align_up(new_size, kPageBytes);
+  if (fixed && !is_possible_target(request)) {
     return -EINVAL;
   }
   const Vma* found = vmas_.find(begin);
@@ -99,30 +115,22 @@ SysResult GuestAddressSpace::remap(UserAddress old_begin, std::uint64_t old_size
     return -EFAULT;
   }
   const Vma vma = *found;
-  if (fixed) {
-    if (new_size < old_size) {
-      if (!split_edges(begin + new_size, begin + old_size)) {
-        return -ENOMEM;
-      }
-      drop(begin + new_size, begin + old_size);
-      old_size = new_size;
-    }
-    return move(begin, old_size, to, new_size, flags);
-  }
-  if (keeps) {
-    const auto place = find_place(new_size);
-    return place ? move(begin, old_size, *place, new_size, flags) : -ENOMEM;
-  }
-  if (new_size > old_size) {
-    return grow_or_move(vma, begin, old_size, new_size, flags);
-  }
   if (new_size < old_size) {
     if (!split_edges(begin + new_size, begin + old_size)) {
       return -ENOMEM;
     }
     drop(begin + new_size, begin + old_size);
+    old_size = new_size;
   }
-  return static_cast<SysResult>(begin);
+  if (fixed) {
+    return move(begin, old_size, request.to, new_size, flags);
+  }
+  if ((flags & kDontUnmap) != 0) {
+    const auto place = find_place(new_size);
+    return place ? move(begin, old_size, *place, new_size, flags) : -ENOMEM;
+  }
+  return new_size > old_size ? grow_or_move(vma, begin, old_size, new_size, flags)
+                             : static_cast<SysResult>(begin);
 }
 
 }  // namespace stasis::linux_guest::vm

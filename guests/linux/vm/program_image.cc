@@ -1,38 +1,20 @@
 #include "guests/linux/vm/program_image.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <span>
 
 #include "core/text.h"
+#include "guests/elf_format.h"
 
 namespace stasis::linux_guest::vm {
 namespace {
 
-// Own definitions: <elf.h> does not exist on macOS.
-struct FileHeader {
-  std::array<std::uint8_t, 16> ident;
-  std::uint16_t type, machine;
-  std::uint32_t version;
-  std::uint64_t entry, program_offset, section_offset;
-  std::uint32_t flags;
-  std::uint16_t header_bytes, program_entry_bytes, program_count;
-  std::uint16_t section_entry_bytes, section_count, section_names;
-};
-static_assert(sizeof(FileHeader) == 64);
+namespace elf = guests::elf;
+using elf::FileHeader;
+using elf::ProgramHeader;
 
-struct ProgramHeader {
-  std::uint32_t type, flags;
-  std::uint64_t offset, address, physical_address, file_bytes, memory_bytes, alignment;
-};
-static_assert(sizeof(ProgramHeader) == 56);
-
-constexpr std::uint8_t kClass64 = 2, kLittleEndian = 1;
-constexpr std::uint16_t kTypeExecutable = 2, kTypeShared = 3;
-constexpr std::uint32_t kLoad = 1, kInterpreter = 3, kHeaders = 6, kGnuStack = 0x6474e551;
-constexpr std::uint32_t kFlagExecute = 1, kFlagWrite = 2, kFlagRead = 4;
 constexpr std::uint16_t kHeadersMax = 1024;  // Linux allows 64 KiB of them.
 constexpr std::uint64_t kInterpreterBytesMax = 4096;
 constexpr std::uint64_t kAlignmentMax = std::uint64_t{1} << 30U;
@@ -43,7 +25,7 @@ std::string machine_name(std::uint16_t machine) {
       return "32-bit x86";
     case 40:
       return "32-bit ARM";
-    case 183:
+    case elf::kMachineArm64:
       return "arm64";
     case 243:
       return "RISC-V";
@@ -99,8 +81,7 @@ Result<FileHeader> Reader::header() const {
     return error(Errc::kMismatch,
                  "a script, not an ELF program; start its interpreter with the script as argument");
   }
-  if (!starts_with("\x7f"
-                   "ELF")) {
+  if (!starts_with(elf::kMagic)) {
     return error(Errc::kMismatch, "not an ELF program (it does not begin with \\x7f ELF)");
   }
   if (bytes.size() < sizeof(FileHeader)) {
@@ -108,14 +89,15 @@ Result<FileHeader> Reader::header() const {
   }
   FileHeader header{};
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.machine != 62 || header.ident[4] != kClass64 || header.ident[5] != kLittleEndian) {
+  if (header.machine != elf::kMachineX86 || header.ident[4] != elf::kClass64 ||
+      header.ident[5] != elf::kLittleEndian) {
     return error(Errc::kMismatch,
                  "a program for " +
-                     (header.machine == 62 ? "x86-64 in a 32-bit or big-endian form"
-                                           : machine_name(header.machine)) +
+                     (header.machine == elf::kMachineX86 ? "x86-64 in a 32-bit or big-endian form"
+                                                         : machine_name(header.machine)) +
                      "; only 64-bit x86-64 programs run here");
   }
-  if (header.type != kTypeExecutable && header.type != kTypeShared) {
+  if (header.type != elf::kTypeExecutable && header.type != elf::kTypeShared) {
     return error(Errc::kMismatch, "e_type is " + std::to_string(header.type) +
                                       ": an object file or core dump, not a program");
   }
@@ -134,18 +116,18 @@ Result<void> Reader::add_segment(const ProgramHeader& header, const std::string&
   if (!fits(header.offset, header.file_bytes, file_.size_bytes())) {
     return error(Errc::kCorruption, field + " lies outside of the file; it is truncated");
   }
-  if (!fits(header.address, header.memory_bytes, kUserSpaceEnd - kPageBytes)) {
+  if (!fits(header.virtual_address, header.memory_bytes, kUserSpaceEnd - kPageBytes)) {
     return error(Errc::kCorruption, field + ": p_vaddr lies outside of user space");
   }
-  if ((header.address - header.offset) % kPageBytes != 0) {
+  if ((header.virtual_address - header.offset) % kPageBytes != 0) {
     return error(Errc::kCorruption, field + ": p_vaddr and p_offset disagree modulo 4096");
   }
   Protection protection = Protection::kNone;
   protection = protection |
-               ((header.flags & kFlagRead) != 0 ? Protection::kRead : Protection::kNone) |
-               ((header.flags & kFlagWrite) != 0 ? Protection::kWrite : Protection::kNone) |
-               ((header.flags & kFlagExecute) != 0 ? Protection::kExecute : Protection::kNone);
-  image.segments.push_back({.address = header.address,
+               ((header.flags & elf::kFlagRead) != 0 ? Protection::kRead : Protection::kNone) |
+               ((header.flags & elf::kFlagWrite) != 0 ? Protection::kWrite : Protection::kNone) |
+               ((header.flags & elf::kFlagExecute) != 0 ? Protection::kExecute : Protection::kNone);
+  image.segments.push_back({.address = header.virtual_address,
                             .memory_bytes = header.memory_bytes,
                             .offset = header.offset,
                             .file_bytes = header.file_bytes,
@@ -155,7 +137,7 @@ Result<void> Reader::add_segment(const ProgramHeader& header, const std::string&
   }
   if (headers_offset_ >= header.offset && headers_offset_ - header.offset < header.file_bytes &&
       image.headers_address == 0) {
-    image.headers_address = header.address + (headers_offset_ - header.offset);
+    image.headers_address = header.virtual_address + (headers_offset_ - header.offset);
   }
   return {};
 }
@@ -163,17 +145,17 @@ Result<void> Reader::add_segment(const ProgramHeader& header, const std::string&
 Result<void> Reader::add(const ProgramHeader& header, const std::string& field,
                          ProgramImage& image) {
   switch (header.type) {
-    case kLoad:
+    case elf::kLoad:
       return header.memory_bytes == 0 ? Result<void>() : add_segment(header, field, image);
-    case kHeaders:
-      image.headers_address = header.address;
+    case elf::kHeaders:
+      image.headers_address = header.virtual_address;
       return {};
-    case kGnuStack:
-      if ((header.flags & kFlagExecute) != 0) {
+    case elf::kGnuStack:
+      if ((header.flags & elf::kFlagExecute) != 0) {
         image.stack_protection = image.stack_protection | Protection::kExecute;
       }
       return {};
-    case kInterpreter: {
+    case elf::kInterpreter: {
       if (header.file_bytes < 2 || header.file_bytes > kInterpreterBytesMax) {
         return error(Errc::kCorruption, field + ": the interpreter's name is damaged");
       }
@@ -215,7 +197,7 @@ Result<ProgramImage> Reader::read() {
                 bytes_at(file.program_offset, file.program_count * sizeof(ProgramHeader),
                          "the table of program headers"));
   ProgramImage image;
-  image.is_position_independent = file.type == kTypeShared;
+  image.is_position_independent = file.type == elf::kTypeShared;
   image.entry = file.entry;
   image.header_count = file.program_count;
   for (std::uint16_t i = 0; i < file.program_count; ++i) {

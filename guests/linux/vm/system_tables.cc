@@ -40,7 +40,7 @@ constexpr std::uint8_t byte_of(std::uint64_t value, unsigned shift = 0) {
 
 void write_gdt(GuestRam& ram) {
   constexpr std::uint64_t kBusyTss = 0x8B;
-  constexpr std::uint64_t base = kKernelBase + layout::kTss;
+  constexpr std::uint64_t kBase = kKernelBase + layout::kTss;
   // Accessed is set in all: the processor never writes to the table.
   constexpr std::array<std::uint64_t, 10> kTable = {
       0,
@@ -51,8 +51,8 @@ void write_gdt(GuestRam& ram) {
       0x00CFF3000000FFFF,  // 0x28 ring-3 data.
       0x00AFFB000000FFFF,  // 0x30 ring-3 code, 64-bit.
       0,
-      kTssLimit | ((base & 0xffffff) << 16) | (kBusyTss << 40) | ((base >> 24 & 0xff) << 56),
-      base >> 32,
+      kTssLimit | ((kBase & 0xffffff) << 16) | (kBusyTss << 40) | ((kBase >> 24 & 0xff) << 56),
+      kBase >> 32,
   };
   store(ram, layout::kGdt, kTable);
 }
@@ -128,7 +128,7 @@ void write_kernel_map(GuestRam& ram, std::uint64_t memory_bytes) {
   constexpr std::uint64_t kPointers = layout::kRootTable + kPageBytes;
   constexpr std::uint64_t kDirectory = kPointers + kPageBytes;
   constexpr std::uint64_t kFlags = pte::kPresent | pte::kWritable | pte::kAccessed;
-  ram.store(Gpa{layout::kRootTable + 256 * 8}, kPointers | kFlags);
+  ram.store(Gpa{layout::kRootTable + std::uint64_t{256} * 8}, kPointers | kFlags);
   ram.store(Gpa{kPointers}, kDirectory | kFlags);
   for (std::uint64_t at = 0; at < layout::tables_end(memory_bytes); at += layout::kHugePageBytes) {
     ram.store(Gpa{kDirectory + at / layout::kHugePageBytes * 8},
