@@ -86,6 +86,26 @@ void report_features(std::string_view title, std::string_view key,
   output.json()[std::string(key)] = std::move(list);
 }
 
+void report_trackers(const Capabilities& capabilities, Output& output) {
+  output.text("\n" + output.styled("dirty trackers", Style::kBold) + "\n");
+  Json list = Json::array();
+  for (const Availability& tracker : snapshot::list_trackers(capabilities)) {
+    const TrackerTraits traits = snapshot::promised_traits(tracker.name, capabilities);
+    print_line(tracker,
+               fmt::format("{}, {}{}", traits.exact ? "exact" : "may report clean pages",
+                           traits.sees_host_writes ? "sees host writes" : "guest writes only",
+                           traits.collects_while_running ? ", collects while vCPUs run" : ""),
+               output);
+    Json item = to_json(tracker);
+    item["exact"] = traits.exact;
+    item["sees_host_writes"] = traits.sees_host_writes;
+    item["granularity_bytes"] = traits.granularity_bytes;
+    item["collects_while_running"] = traits.collects_while_running;
+    list.push_back(std::move(item));
+  }
+  output.json()["trackers"] = std::move(list);
+}
+
 void report_backend_details(HypervisorBackend& backend, Output& output) {
   const Capabilities& can = backend.capabilities();
   output.json()["capabilities"] = {{"backend", backend.name()},
@@ -114,7 +134,7 @@ Result<ExitCode> doctor(const std::string& name, Context& context) {
       session::make_backend(name, context.backends);
   // Without a backend: what the host alone decides.
   const Capabilities capabilities = backend ? (*backend)->capabilities() : Capabilities{};
-  report_features("dirty trackers", "trackers", snapshot::list_trackers(capabilities), output);
+  report_trackers(capabilities, output);
   report_features("restore policies", "policies", snapshot::list_policies(capabilities), output);
   if (backend) {
     report_backend_details(**backend, output);

@@ -18,6 +18,9 @@ struct TrackerTraits {
       false;          // If not, Machine::collect_dirty() adds GuestMemory::host_writes().
   bool exact = true;  // false: may report clean pages, never misses a dirty one.
   std::uint64_t granularity_bytes = 4096;
+  // collect() may also be called while vCPUs run: a page written in the meantime is in this
+  // collection or in the next one, and its bytes must be read after collect() has returned.
+  bool collects_while_running = false;
 };
 
 // Receives guest writes to protected memory, on the vCPU's thread, while other vCPUs may run.
@@ -28,7 +31,8 @@ class WriteFaultHandler {
   virtual Result<void> on_write_fault(Gpa gpa) = 0;
 };
 
-// Every vCPU must be out of the guest for arm(), collect() and disarm() (Machine::pause()).
+// Every vCPU must be out of the guest for arm(), collect() and disarm() (Machine::pause()), except
+// as TrackerTraits::collects_while_running allows.
 // Not thread-safe.
 class DirtyTracker {
  public:

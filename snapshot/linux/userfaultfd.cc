@@ -19,6 +19,13 @@
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
 #endif
+#ifndef UFFD_FEATURE_WP_ASYNC  // Linux 6.7, same header.
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+#ifndef UFFD_USER_MODE_ONLY  // Linux 5.11, same header.
+#define UFFD_USER_MODE_ONLY 1
+#endif
+static_assert(UFFD_FEATURE_WP_ASYNC == 1 << 15 && UFFD_USER_MODE_ONLY == 1);
 #ifndef USERFAULTFD_IOC_NEW  // Linux 6.1, same header.
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
 #endif
@@ -26,7 +33,11 @@
 namespace stasis::snapshot::internal {
 namespace {
 
-constexpr int kDescriptorFlags = O_CLOEXEC | O_NONBLOCK;
+// userfaultfd(2), UFFD_USER_MODE_ONLY: without it one needs permission, because the kernel itself
+// could be made to wait for us. Where writes are let through nobody waits, neither it nor KVM.
+int descriptor_flags(WriteFaults faults) {
+  return O_CLOEXEC | O_NONBLOCK | (faults == WriteFaults::kLetThrough ? UFFD_USER_MODE_ONLY : 0);
+}
 
 Error open_error(int os_error) {
   Error error = errno_error(os_error, "userfaultfd");
@@ -42,8 +53,9 @@ Error open_error(int os_error) {
 }
 
 // A descriptor before its UFFDIO_API handshake, which can be done only once.
-Result<UniqueFd> open_descriptor() {
-  const auto fd = static_cast<int>(::syscall(SYS_userfaultfd, kDescriptorFlags));
+Result<UniqueFd> open_descriptor(WriteFaults faults) {
+  const int flags = descriptor_flags(faults);
+  const auto fd = static_cast<int>(::syscall(SYS_userfaultfd, flags));
   if (fd >= 0) {
     return UniqueFd(fd);
   }
@@ -51,7 +63,7 @@ Result<UniqueFd> open_descriptor() {
   // The device (Linux 6.1) has its own permissions: it may be open to us although the call is not.
   const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
   if (device.is_open()) {
-    const int from_device = ::ioctl(device.get(), USERFAULTFD_IOC_NEW, kDescriptorFlags);
+    const int from_device = ::ioctl(device.get(), USERFAULTFD_IOC_NEW, flags);
     if (from_device >= 0) {
       return UniqueFd(from_device);
     }
@@ -78,22 +90,29 @@ uffdio_range range_of(std::span<std::byte> range) {
 
 }  // namespace
 
-Result<UserfaultfdFeatures> query_userfaultfd() {
-  STASIS_ASSIGN(const UniqueFd fd, open_descriptor());
+Result<UserfaultfdFeatures> query_userfaultfd(WriteFaults faults) {
+  STASIS_ASSIGN(const UniqueFd fd, open_descriptor(faults));
   STASIS_ASSIGN(const std::uint64_t offered, handshake(fd, 0));
   UserfaultfdFeatures features;
   features.write_protect = (offered & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
   features.write_protect_shared = (offered & UFFD_FEATURE_WP_HUGETLBFS_SHMEM) != 0;
   features.write_protect_unpopulated = (offered & UFFD_FEATURE_WP_UNPOPULATED) != 0;
+  features.write_protect_let_through = (offered & UFFD_FEATURE_WP_ASYNC) != 0;
   return features;
 }
 
-Result<Userfaultfd> Userfaultfd::open(const UserfaultfdFeatures& features) {
+Result<Userfaultfd> Userfaultfd::open(const UserfaultfdFeatures& features, WriteFaults faults) {
   std::uint64_t wanted = 0;
   wanted |= features.write_protect ? UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0U;
   wanted |= features.write_protect_shared ? UFFD_FEATURE_WP_HUGETLBFS_SHMEM : 0U;
   wanted |= features.write_protect_unpopulated ? UFFD_FEATURE_WP_UNPOPULATED : 0U;
-  STASIS_ASSIGN(UniqueFd fd, open_descriptor());
+  if (faults == WriteFaults::kLetThrough) {
+    if (!features.write_protect_let_through) {
+      return Error{Errc::kNotSupported, 0, "userfaultfd: this kernel cannot let writes through"};
+    }
+    wanted |= UFFD_FEATURE_WP_ASYNC;
+  }
+  STASIS_ASSIGN(UniqueFd fd, open_descriptor(faults));
   STASIS_TRY(handshake(fd, wanted));
   return Userfaultfd(std::move(fd));
 }

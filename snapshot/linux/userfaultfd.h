@@ -18,12 +18,20 @@ struct UserfaultfdFeatures {
   bool write_protect = false;              // Anonymous memory (Linux 5.7).
   bool write_protect_shared = false;       // memfd and hugetlb (5.19).
   bool write_protect_unpopulated = false;  // Anonymous pages that do not exist yet (6.4).
+  bool write_protect_let_through = false;  // WriteFaults::kLetThrough, any kind of memory (6.7).
   friend bool operator==(const UserfaultfdFeatures&, const UserfaultfdFeatures&) = default;
+};
+
+// Who answers the write faults of protected memory.
+enum class WriteFaults : std::uint8_t {
+  kReported,    // The faulting thread sleeps until a reader of this descriptor answers.
+  kLetThrough,  // The kernel takes the protection away, which Pagemap::take_written() can see. It
+                // needs no permission: nobody is ever made to wait.
 };
 
 // What the kernel says when asked; kNotSupported or kIo (os_error EPERM: not permitted; the message
 // names the cure).
-Result<UserfaultfdFeatures> query_userfaultfd();
+Result<UserfaultfdFeatures> query_userfaultfd(WriteFaults faults = WriteFaults::kReported);
 
 // One descriptor, enabled for write-protect events. Thread-safe: every call is one ioctl or read.
 //
@@ -32,11 +40,12 @@ Result<UserfaultfdFeatures> query_userfaultfd();
 // again: a thread that answers events must therefore never write to protected memory.
 class Userfaultfd {
  public:
-  // `features` as query_userfaultfd() returned them.
-  static Result<Userfaultfd> open(const UserfaultfdFeatures& features);
+  // `features` as query_userfaultfd(faults) returned them.
+  static Result<Userfaultfd> open(const UserfaultfdFeatures& features,
+                                  WriteFaults faults = WriteFaults::kReported);
 
   // Page-multiple pieces of mappings of this process. kNotSupported if what is mapped there cannot
-  // be write-protected: a file mapped privately, for one.
+  // be write-protected: a file mapped privately, for one, unless writes are let through.
   Result<void> register_range(std::span<std::byte> range);
   // Removes every protection of the range, too, and wakes whoever waits for it.
   Result<void> unregister_range(std::span<std::byte> range);

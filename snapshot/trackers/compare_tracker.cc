@@ -1,6 +1,9 @@
 // Full comparison: remembers what every page held and looks at all of them again. Sees every write
 // whoever made it, and nothing else: a write of the value that was there before leaves the page
 // clean, which is exactly what a differential snapshot needs. The oracle of all other trackers.
+//
+// zero-scan is the same with a single bit a page: whether it held only zeros. It cannot tell one
+// content from another, so it reports every page that is not zero, and those that have become so.
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -14,6 +17,7 @@
 #include "snapshot/checksum.h"
 #include "snapshot/trackers/armed_state.h"
 #include "snapshot/trackers/tracker_factories.h"
+#include "snapshot/zero_scan.h"
 
 namespace stasis::snapshot::internal {
 namespace {
@@ -68,13 +72,37 @@ class RegionHashes final : public RegionMemory {
   std::vector<std::array<std::uint64_t, 2>> hashes_;  // A new one is the hash of nothing: differs.
 };
 
+class RegionZeros final : public RegionMemory {
+ public:
+  explicit RegionZeros(std::uint64_t pages) : nonzero_(pages) {}
+  bool refresh(std::uint64_t index, std::span<const std::byte> page) override {
+    const bool was = nonzero_[index];
+    nonzero_[index] = !is_zero(page);
+    return was || nonzero_[index];
+  }
+
+ private:
+  std::vector<bool> nonzero_;
+};
+
+std::string_view name_of(CompareBy by) {
+  switch (by) {
+    case CompareBy::kBytes:
+      return "compare";
+    case CompareBy::kHash:
+      return "compare-hash";
+    case CompareBy::kZero:
+      return "zero-scan";
+  }
+  return "compare";
+}
+
 class CompareTracker final : public DirtyTracker {
  public:
   CompareTracker(GuestMemory& memory, CompareBy by)
       : memory_(memory),
         by_(by),
-        traits_{by == CompareBy::kBytes ? "compare" : "compare-hash", true, true,
-                memory.page_size_bytes()} {}
+        traits_{std::string(name_of(by)), true, by != CompareBy::kZero, memory.page_size_bytes()} {}
 
   [[nodiscard]] const TrackerTraits& traits() const override { return traits_; }
 
@@ -110,6 +138,8 @@ class CompareTracker final : public DirtyTracker {
     std::unique_ptr<RegionMemory> memory;
     if (by_ == CompareBy::kHash) {
       memory = std::make_unique<RegionHashes>(region.range.size / memory_.page_size_bytes());
+    } else if (by_ == CompareBy::kZero) {
+      memory = std::make_unique<RegionZeros>(region.range.size / memory_.page_size_bytes());
     } else {
       memory = RegionCopy::create(region.range.size);
     }

@@ -24,6 +24,22 @@ Availability probe_host_protection() {
 #endif
 }
 
+Availability probe_pages_present() {
+#if defined(__linux__)
+  return internal::probe_residency();
+#else
+  return {"residency", false, "/proc/self/pagemap exists on Linux only", "use --tracker zero-scan"};
+#endif
+}
+
+Availability probe_kernel_marks() {
+#if defined(__linux__)
+  return internal::probe_pagemap_scan();
+#else
+  return {"pagemap-scan", false, "PAGEMAP_SCAN exists on Linux only", "use --tracker protection"};
+#endif
+}
+
 Availability probe_protection(const Capabilities& capabilities, const Availability& host) {
   if (capabilities.write_protection || host.available) {
     return available("protection");
@@ -80,18 +96,53 @@ Result<std::unique_ptr<DirtyTracker>> make_host_protection(GuestMemory& memory,
 #endif
 }
 
+// `name` is available, and the page table's.
+Result<std::unique_ptr<DirtyTracker>> make_from_page_table(std::string_view name,
+                                                           GuestMemory& memory) {
+#if defined(__linux__)
+  return name == "residency" ? internal::make_residency_tracker(memory)
+                             : internal::make_pagemap_scan_tracker(memory);
+#else
+  (void)memory;
+  return unavailable(name == "residency" ? probe_pages_present() : probe_kernel_marks());
+#endif
+}
+
 }  // namespace
 
 std::vector<Availability> list_trackers(const Capabilities& capabilities) {
   const Availability host = probe_host_protection();
-  return {available("compare"), available("compare-hash"), probe_protection(capabilities, host),
-          host, probe_dirty_log(capabilities)};
+  return {available("compare"),
+          available("compare-hash"),
+          available("zero-scan"),
+          probe_pages_present(),
+          probe_protection(capabilities, host),
+          host,
+          probe_kernel_marks(),
+          probe_dirty_log(capabilities)};
+}
+
+TrackerTraits promised_traits(std::string_view name, const Capabilities& capabilities,
+                              const TrackerOptions& options) {
+  TrackerTraits traits{std::string(name), false, false, capabilities.page_size_bytes};
+  const bool by_fault = name == "protection" || name == "userfaultfd";
+  traits.granularity_bytes *= by_fault ? options.unprotect_pages : 1U;
+  const bool in_host = name == "userfaultfd" || name == "pagemap-scan" ||
+                       (name == "protection" && !capabilities.write_protection);
+  traits.sees_host_writes =
+      in_host || name.starts_with("compare") || name == "zero-scan" || name == "residency";
+  // A hypervisor's log may name pages that the guest only read.
+  traits.exact = name.starts_with("compare") || name == "pagemap-scan" ||
+                 (by_fault && options.unprotect_pages == 1);
+  traits.collects_while_running = in_host;
+  return traits;
 }
 
 TrackerChoice choose_tracker(std::span<const Availability> trackers) {
   // Cheapest first: cost of the first write to a page, then of a collection.
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kPreference{{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kPreference{{
       {"dirty-log", "the hypervisor logs guest writes itself, without an exit for each page"},
+      {"pagemap-scan", "there is no dirty log here; the kernel marks written pages by itself"},
       {"protection", "there is no dirty log here; a fault for each page written is the next best"},
       {"compare-hash", "neither a dirty log nor write protection works here; every page is read"},
   }};
@@ -126,6 +177,12 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
   }
   if (chosen == "compare-hash") {
     return internal::make_compare_tracker(memory, internal::CompareBy::kHash);
+  }
+  if (chosen == "zero-scan") {
+    return internal::make_compare_tracker(memory, internal::CompareBy::kZero);
+  }
+  if (chosen == "residency" || chosen == "pagemap-scan") {
+    return make_from_page_table(chosen, memory);
   }
   if (chosen == "protection" && capabilities.write_protection) {
     return internal::make_protection_tracker(vm, memory, options);

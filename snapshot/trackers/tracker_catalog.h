@@ -3,9 +3,12 @@
 //
 //   compare       keeps a copy of all RAM and compares bytes: sees everything; the oracle.
 //   compare-hash  the same with a 128-bit hash a page instead of a copy.
+//   zero-scan     the same with a bit a page: reports all that is or was not zero. Inexact.
+//   residency     Linux: all pages that were ever touched. Inexact.
 //   protection    write-protects RAM; the first write to a page faults. Through Vm::protect() where
 //                 the backend can, else as `userfaultfd`.
 //   userfaultfd   Linux: write protection of the host's mapping, whoever writes.
+//   pagemap-scan  Linux: write protection of the host's mapping that the kernel answers by itself.
 //   dirty-log     the hypervisor's own log (Vm::dirty_log()).
 #pragma once
 
@@ -37,6 +40,12 @@ struct TrackerOptions {
 // Every tracker, in the order of the list above, with the reason for each that cannot work with
 // this backend on this host, whatever the memory. For `stasis doctor`.
 std::vector<Availability> list_trackers(const Capabilities& capabilities);
+
+// What a tracker of this name (not "auto") promises whatever the memory: a made one keeps it or is
+// better, but that with kHugetlb memory it may be as coarse as a huge page. All false for a name
+// that does not exist. Pure.
+TrackerTraits promised_traits(std::string_view name, const Capabilities& capabilities,
+                              const TrackerOptions& options = {});
 
 // Errors: kInvalidArgument (unknown name, the message lists them all; bad options), kNotSupported
 // (known, but not with this backend or this memory; reason and cure). `vm` and `memory` must

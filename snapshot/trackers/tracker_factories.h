@@ -11,7 +11,7 @@
 
 namespace stasis::snapshot::internal {
 
-enum class CompareBy { kBytes, kHash };
+enum class CompareBy { kBytes, kHash, kZero };
 
 std::unique_ptr<DirtyTracker> make_compare_tracker(GuestMemory& memory, CompareBy by);
 
@@ -21,6 +21,15 @@ std::unique_ptr<DirtyTracker> make_protection_tracker(Vm& vm, GuestMemory& memor
 
 // `log` must be the VM's.
 std::unique_ptr<DirtyTracker> make_dirty_log_tracker(DirtyLog& log, GuestMemory& memory);
+
+// Whether this process may read its page table's entries.
+Availability probe_residency();
+// kNotSupported, naming the region, if absent from the page table is not unwritten there.
+Result<std::unique_ptr<DirtyTracker>> make_residency_tracker(GuestMemory& memory);
+
+// Whether the kernel keeps and gives the marks of pages written by itself.
+Availability probe_pagemap_scan();
+Result<std::unique_ptr<DirtyTracker>> make_pagemap_scan_tracker(GuestMemory& memory);
 
 // Whether the kernel lets this process write-protect memory by userfaultfd.
 Availability probe_userfaultfd();

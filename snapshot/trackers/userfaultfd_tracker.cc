@@ -23,6 +23,7 @@
 #include "core/text.h"
 #include "snapshot/linux/userfaultfd.h"
 #include "snapshot/trackers/armed_state.h"
+#include "snapshot/trackers/host_ranges.h"
 #include "snapshot/trackers/page_chunk.h"
 #include "snapshot/trackers/tracker_factories.h"
 
@@ -34,10 +35,6 @@ namespace stasis::snapshot::internal {
 namespace {
 
 constexpr std::uint64_t kHugePageBytes = std::uint64_t{2} << 20U;
-
-std::span<std::byte> host_bytes(const MemoryRegion& region, GpaRange range) {
-  return {region.host + (range.begin.value - region.range.begin.value), range.size};
-}
 
 // One fault makes at least this much writable: the kernel protects reserved huge pages only whole.
 std::uint64_t chunk_bytes_of(const GuestMemory& memory, const TrackerOptions& options) {
@@ -59,7 +56,11 @@ class UserfaultfdTracker final : public DirtyTracker {
         chunk_bytes_(chunk_bytes),
         ranges_(memory.ranges()),
         written_(ranges_, memory.page_size_bytes()),
-        traits_{"userfaultfd", true, chunk_bytes == memory.page_size_bytes(), chunk_bytes} {}
+        traits_{.name = "userfaultfd",
+                .sees_host_writes = true,
+                .exact = chunk_bytes == memory.page_size_bytes(),
+                .granularity_bytes = chunk_bytes,
+                .collects_while_running = true} {}
   ~UserfaultfdTracker() override { (void)disarm(); }
   UserfaultfdTracker(const UserfaultfdTracker&) = delete;
   UserfaultfdTracker& operator=(const UserfaultfdTracker&) = delete;

@@ -152,6 +152,20 @@ TEST(Doctor, ListsBackendsTrackersAndPoliciesWithReasons) {
   }
 }
 
+TEST(Doctor, SaysWhatEachTrackerPromises) {
+  const nlohmann::json json = run({"doctor", "--backend", "mock", "--json"}).json();
+  ASSERT_GE(json.at("trackers").size(), 8U);
+  for (const auto& tracker : json.at("trackers")) {
+    const bool approximation = tracker.at("name") == "zero-scan" ||
+                               tracker.at("name") == "residency" ||
+                               tracker.at("name") == "dirty-log";
+    EXPECT_EQ(tracker.at("exact"), !approximation) << tracker;
+    EXPECT_EQ(tracker.at("granularity_bytes"), 4096) << tracker;
+    EXPECT_TRUE(tracker.at("sees_host_writes").is_boolean());
+    EXPECT_TRUE(tracker.at("collects_while_running").is_boolean());
+  }
+}
+
 TEST(Doctor, NeverOffersTheMockByItself) {
   const nlohmann::json json =
       run({"doctor", "--json"}, {.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}})

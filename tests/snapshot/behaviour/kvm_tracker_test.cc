@@ -42,8 +42,11 @@ std::vector<TrackerCase> tracker_cases() {
       }
     }
     cases.push_back({"protection", 1, BackingKind::kMemfd, HugePages::kNever, vcpus});
+    cases.push_back({"pagemap-scan", 1, BackingKind::kAnonymous, HugePages::kTransparent, vcpus});
     cases.push_back({"compare-hash", 1, BackingKind::kAnonymous, HugePages::kTransparent, vcpus});
   }
+  cases.push_back({"pagemap-scan", 1, BackingKind::kAnonymous, HugePages::kNever, 2});
+  cases.push_back({"pagemap-scan", 1, BackingKind::kMemfd, HugePages::kNever, 2});
   return cases;
 }
 

@@ -1,0 +1,43 @@
+// Linux /proc/self/pagemap: what the page table says of this process's own memory. The only place
+// of this project that knows its bits and its ioctl. Source of both: the kernel's
+// Documentation/admin-guide/mm/pagemap.rst.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "core/result.h"
+#include "core/unique_fd.h"
+
+namespace stasis::snapshot::internal {
+
+// Pieces of mappings of this process, whole host pages, in address order. Value.
+using HostRanges = std::vector<std::span<std::byte>>;
+
+// Thread-safe: every call is a read or an ioctl.
+class Pagemap {
+ public:
+  // Errors: kNotSupported (no /proc, or no such file in it), kIo.
+  static Result<Pagemap> open();
+
+  // Whether the kernel has the PAGEMAP_SCAN ioctl (Linux 6.7). kNotSupported says so.
+  [[nodiscard]] Result<void> check_scan() const;
+
+  // Appends the pieces of `range` that have a page: mapped here or swapped out, or with a mark of
+  // userfaultfd. A page that was written in a private mapping is always among them.
+  Result<void> find_resident(std::span<std::byte> range, HostRanges& found) const;
+
+  // Appends the pages of `range` written since they were last protected, and protects them again in
+  // the same step, one page table entry at a time, so that no write falls in between even while
+  // other threads write. All of `range` must be registered with a userfaultfd that resolves
+  // write faults in the kernel; else an error (EPERM), never an empty answer. After an error some
+  // pages may have been protected without being reported.
+  Result<void> take_written(std::span<std::byte> range, HostRanges& found) const;
+
+ private:
+  explicit Pagemap(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace stasis::snapshot::internal
