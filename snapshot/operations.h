@@ -76,6 +76,27 @@ struct DiffReport {
 Result<DiffReport> diff(const SnapshotChain& a, const SnapshotChain& b, std::uint32_t threads,
                         const Supervision& supervision);
 
+// What a full snapshot of the same pause says about a differential one. Value.
+struct CompletenessReport {
+  std::uint64_t page_size_bytes = 0;
+  GpaRanges changed;    // Since the parent: pages in which the full snapshot differs from it.
+  GpaRanges reported;   // Pages that the differential snapshot itself holds.
+  GpaRanges missed;     // False negatives: changed, and taken from the parent all the same.
+  GpaRanges wrong;      // Held, with other bytes than the full snapshot has.
+  GpaRanges unchanged;  // False positives: held, and equal to the parent.
+  // Values of vCPUs and devices that differ. Any: the snapshots are not of the same pause, and the
+  // pages prove nothing.
+  std::vector<FieldDifference> state;
+  [[nodiscard]] bool complete() const { return missed.empty() && wrong.empty() && state.empty(); }
+};
+
+// Lays `difference` over its parents and compares it with `full`, page by page. Chunk checksums are
+// verified on the way. kInvalidArgument if `difference` has no parent, kMismatch if the two do not
+// have the same guest memory, else as SnapshotChain::open() of the parent.
+Result<CompletenessReport> verify_diff(FileSystem& file_system, const SnapshotChain& difference,
+                                       const SnapshotChain& full, std::uint32_t threads,
+                                       const Supervision& supervision);
+
 // All values of a vCPU's state by name, as diff() shows them: "general.rip" -> "0x1000".
 struct NamedValue {
   std::string name, value;
