@@ -48,6 +48,7 @@ CommandFunction add_restore(CLI::App& app);
 CommandFunction add_invoke(CLI::App& app);
 CommandFunction add_inspect(CLI::App& app);
 CommandFunction add_verify(CLI::App& app);
+CommandFunction add_verify_diff(CLI::App& app);
 CommandFunction add_diff(CLI::App& app);
 CommandFunction add_merge(CLI::App& app);
 CommandFunction add_experiment(CLI::App& app);

@@ -68,6 +68,7 @@ struct WriteOptions {
   std::uint64_t chunk_bytes = 64U << 10U;
   std::uint32_t threads = 1;
   bool force = false;
+  std::string full_copy = {};  // --full-copy, of differential saves alone.
 };
 void add_write_options(CLI::App& app, WriteOptions& target);
 

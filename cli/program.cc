@@ -24,13 +24,14 @@ struct CommandEntry {
   CommandFunction (*add)(CLI::App&);
 };
 
-constexpr std::array<CommandEntry, 9> kCommands = {{
+constexpr std::array<CommandEntry, 10> kCommands = {{
     {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
     {"run", "Start a guest or a Linux program, send it requests, save it", add_run},
     {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
     {"invoke", "Restore a snapshot, ask it one thing, print the answer", add_invoke},
     {"inspect", "Show what a snapshot says about itself", add_inspect},
     {"verify", "Check every byte of a snapshot and of all its parents", add_verify},
+    {"verify-diff", "Check that a differential snapshot holds all that changed", add_verify_diff},
     {"diff", "Compare two snapshots page by page and register by register", add_diff},
     {"merge", "Write a snapshot and its parents as one full snapshot", add_merge},
     {"experiment", "List and run the measurements", add_experiment},

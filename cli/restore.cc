@@ -163,6 +163,12 @@ Result<void> check(const RestoreCommandOptions& options) {
   if (options.diff && options.save.empty()) {
     return refuse("--diff says how to save: it needs --save DIR");
   }
+  if (!options.write.full_copy.empty()) {
+    if (!options.diff) {
+      return refuse("--full-copy stands beside a differential snapshot: it needs --diff");
+    }
+    STASIS_TRY(check_target(options.write.full_copy, options.write));
+  }
   if (options.repeat > 1 && (!options.save.empty() || options.until_exit)) {
     return refuse("--repeat measures restores: it cannot be combined with --save or --until exit");
   }
@@ -209,6 +215,9 @@ void add_save_options(CLI::App& app, RestoreCommandOptions& options) {
   app.add_option("--save", options.save, "Save the guest here, after the requests")
       ->type_name("DIR");
   app.add_flag("--diff", options.diff, "Save only what changed since SNAPSHOT, as its child");
+  app.add_option("--full-copy", options.write.full_copy,
+                 "With --diff: save a full snapshot of the same pause here, for verify-diff")
+      ->type_name("DIR");
   add_write_options(app, options.write);
   add_tracker_options(app, options.restore.tracker, options.restore.tracker_options,
                       "Track what the guest writes; makes --diff proportional to it");

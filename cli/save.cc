@@ -44,6 +44,7 @@ Result<session::SaveReport> save_snapshot(session::Session& session, const std::
   STASIS_ASSIGN(save.chunk_bytes, chunk_bytes_of(options));
   save.threads = options.threads;
   save.replace_existing = options.force;
+  save.full_copy = options.full_copy;
   save.progress = [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
   };

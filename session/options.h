@@ -92,7 +92,10 @@ struct SaveOptions {
   std::uint32_t chunk_bytes = 64U << 10U;
   std::uint32_t threads = 2;
   bool replace_existing = false;  // Otherwise kAlreadyExists.
-  bool sync = true;               // false: visible atomically, but not durable; for experiments.
+  // kDiff: a full snapshot of the same pause, too, for snapshot::verify_diff(); the next kDiff is
+  // still on the differential one. If only this fails, so does the save. Empty: none.
+  std::string full_copy = {};
+  bool sync = true;  // false: visible atomically, but not durable; for experiments.
   std::vector<snapshot::Label> labels = {};
   // Arm this tracker after the save, so that a kDiff on this snapshot can follow. Empty: none.
   std::string then_track = {};

@@ -128,6 +128,11 @@ Result<SaveReport> SessionImpl::save_paused(const std::string& path, const SaveO
   parts_.parent = Parent{.path = path, .id = report.id};
   ran_since_parent_ = false;
   missed_writes_ = false;
+  if (options.kind == SaveKind::kDiff && !options.full_copy.empty()) {
+    capture.writer.parent = nullptr;
+    STASIS_TRY(snapshot::capture_full(*machine_, snapshot::posix_file_system(), options.full_copy,
+                                      capture));
+  }
   return report;
 }
 

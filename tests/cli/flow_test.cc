@@ -214,6 +214,10 @@ TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
     const Outcome same = stasis({"diff", two, "flat" + tracker, "--json"});
     EXPECT_EQ(same.exit_code, 0) << same.out;
     EXPECT_TRUE(same.json().at("equal").get<bool>());
+    EXPECT_EQ(ok(stasis({"verify-diff", two, "flat" + tracker, "--json"})).at("missed_pages"), 0);
+    // Of another pause: an answer, and a bad one.
+    EXPECT_EQ(stasis({"verify-diff", one, two}).exit_code, 1);
+    EXPECT_EQ(stasis({"verify-diff", "warm", two}).exit_code, 2);
     const Outcome changed = stasis({"diff", "warm", two, "--json"});
     EXPECT_EQ(changed.exit_code, 1) << changed.out;
     EXPECT_GT(changed.json().at("different_bytes").get<std::uint64_t>(), 0U);

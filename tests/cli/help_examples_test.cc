@@ -42,15 +42,17 @@ TEST(HelpExamples, AllRun) {
   }
   TemporaryDirectory directory;
   int count = 0;
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{},
-                                                                                       {"doctor"},
-                                                                                       {"run"},
-                                                                                       {"restore"},
-                                                                                       {"invoke"},
-                                                                                       {"inspect"},
-                                                                                       {"verify"},
-                                                                                       {"diff"},
-                                                                                       {"merge"}}) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{},
+                                             {"doctor"},
+                                             {"run"},
+                                             {"restore"},
+                                             {"invoke"},
+                                             {"inspect"},
+                                             {"verify"},
+                                             {"verify-diff"},
+                                             {"diff"},
+                                             {"merge"}}) {
     for (const std::string& example : examples_of(command)) {
       SCOPED_TRACE(example);
       ++count;

@@ -90,7 +90,8 @@ TEST_F(Kvm, EveryTrackerSavesTheSameDifference) {
     SCOPED_TRACE(name);
     const nlohmann::json saved =
         ok({"restore", "warm", "--policy", "eager", "--tracker", name, "--request",
-            "put key:1 a new value", "--request", "@@prove", "--save", name, "--diff", "--json"});
+            "put key:1 a new value", "--request", "@@prove", "--save", name, "--diff",
+            "--full-copy", "whole-" + name, "--json"});
     // Far from all memory, unless the tracker may report what was not written.
     EXPECT_LT(saved.at("saved").at("dirty_bytes").get<std::uint64_t>(),
               tracker.at("exact").get<bool>() ? 8U << 20U : 64U << 20U);
@@ -102,6 +103,9 @@ TEST_F(Kvm, EveryTrackerSavesTheSameDifference) {
     EXPECT_EQ(field(again.at("trials").at(0).at("requests").at(1).at("response"), "hash"),
               field(before, "hash"));
     EXPECT_EQ(stasis({"verify", name}).exit_code, 0);
+    const nlohmann::json oracle = ok({"verify-diff", name, "whole-" + name, "--json"});
+    EXPECT_GT(oracle.at("changed_pages").get<std::uint64_t>(), 0U);
+    EXPECT_EQ(oracle.at("missed_pages"), 0U) << oracle;
   }
 }
 
