@@ -37,7 +37,7 @@ struct Context {
   [[nodiscard]] ProgressMode progress_mode() const;
 };
 
-// kOk, kNegative or kInterrupted; everything else is an Error.
+// kOk, kNegative, kInterrupted or how a Linux program ended; everything else is an Error.
 using CommandFunction = std::function<Result<ExitCode>(Context&)>;
 
 // Declares the command's options under `app` and returns what to do when it is chosen. The options

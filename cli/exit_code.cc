@@ -54,6 +54,15 @@ ExitCode exit_code_for(Errc code) {
   return ExitCode::kHypervisor;
 }
 
+ExitCode exit_code_of_program(std::uint64_t code) {
+  return static_cast<ExitCode>(static_cast<std::uint8_t>(code & 0xffU));
+}
+
+ExitCode exit_code_of_signal(int signal) {
+  constexpr std::uint64_t kKilled = 128;
+  return exit_code_of_program(kKilled + static_cast<std::uint64_t>(signal));
+}
+
 std::string_view json_code(Errc code) {
   switch (code) {
     case Errc::kInvalidArgument:

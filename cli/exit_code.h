@@ -33,6 +33,11 @@ std::span<const ExitCodeInfo> all_exit_codes();
 
 ExitCode exit_code_for(Errc code);
 
+// `run -- PROGRAM` ends as the program did, as a shell gives it ($? in POSIX' sh, 2.8.2): with the
+// program's own exit code, which may be none of the above, or 128 and the signal that killed it.
+ExitCode exit_code_of_program(std::uint64_t code);
+ExitCode exit_code_of_signal(int signal);
+
 // The stable spelling in JSON: "invalid_argument", "corruption", ...
 std::string_view json_code(Errc code);
 

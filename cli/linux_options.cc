@@ -22,7 +22,6 @@ void add_linux_options(CLI::App& app, session::LinuxOptions& target) {
   app.add_option("--layout-seed", target.layout_seed,
                  "Where PROGRAM, heap and stack lie in its address space [0]")
       ->type_name("N");
-  app.add_flag("--trace", target.trace, "List the system calls that PROGRAM made");
 }
 
 Result<std::string> find_program(const std::string& name) {

@@ -23,6 +23,7 @@ enum class Until : std::uint8_t { kReady, kExit };
 struct RunOptions {
   session::LaunchOptions launch;
   session::LinuxOptions linux_program;
+  bool trace = false;  // List the system calls.
   std::string backend = "auto";
   std::optional<std::uint64_t> memory_bytes = {};  // Nothing: the kind of guest decides.
   std::optional<Until> until;
@@ -142,6 +143,9 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
     json["saved"]["path"] = options.save;
   }
   json["exit_code"] = result.exit_code ? Json(*result.exit_code) : Json(nullptr);
+  if (const std::optional<int> signal = session.ending_signal()) {
+    json["signal"] = *signal;
+  }
   json["console"] = session.console();
   if (Result<session::SessionCounters> counters = session.counters()) {
     json["counters"] = to_json(*counters);
@@ -190,16 +194,24 @@ Result<ExitCode> run(RunOptions options, Context& context) {
   RunResult result;
   Result<void> outcome = drive(*session, options, requests, context, result);
   report_json(options, backend->name(), result, *session, context.output);
-  if (options.linux_program.trace) {
+  if (options.trace) {
     if (Result<session::SessionCounters> counters = session->counters();
         counters && counters->linux_guest) {
       context.output.text(syscall_table(*counters->linux_guest));
     }
   }
   if (!outcome) {
+    const std::optional<int> signal = session->ending_signal();
+    if (signal && outcome.error().code == Errc::kGuestFault && !interrupted()) {
+      context.output.fail(json_code(Errc::kGuestFault), outcome.error().message, "");
+      return exit_code_of_signal(*signal);
+    }
     return std::move(outcome).error();
   }
   report_text(options, result, context.output);
+  if (options.launch.linux_program) {
+    return exit_code_of_program(result.exit_code.value_or(0));
+  }
   return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
 }
 
@@ -229,6 +241,7 @@ CommandFunction add_run(CLI::App& app) {
       "When to stop; requests and --save come before exit [ready; exit for a Linux program that is "
       "neither saved nor asked]");
   add_linux_options(app, options->linux_program);
+  app.add_flag("--trace", options->trace, "List the system calls that PROGRAM made");
   add_requests(app, options->requests);
   app.add_option("--save", options->save, "Save the guest here, after the requests")
       ->type_name("DIR");
@@ -237,7 +250,10 @@ CommandFunction add_run(CLI::App& app) {
                       "Track what the guest writes between ready and the save, and report it");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.footer(
-      "Arguments after -- go to the guest; without GUEST they are a Linux program and its own.\n\n"
+      "Arguments after -- go to the guest; without GUEST they are a Linux program and its own. "
+      "Then "
+      "the exit code is the program's, or 128 and the signal that killed it; an error of stasis "
+      "itself ends as `stasis --help` says, with `stasis: error:` on standard error.\n\n"
       "Examples:\n"
       "  $ stasis run hello\n"
       "  $ stasis run hello --memory 64M --save warm --force\n"

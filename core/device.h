@@ -26,7 +26,8 @@ struct MachineEvent {
     kCheckpoint,   // The guest passed a point that it numbers with `value` (tests, experiments).
     kExit,         // The guest is finished; `value` is its exit code.
     kHalted,       // Every vCPU has halted.
-    kGuestFailed,  // The guest cannot go on; `message` says why.
+    kGuestFailed,  // The guest cannot go on; `message` says why. `value` is the number of the
+                   // signal that ended a Linux process, else 0.
     kHostFailed,   // A device or the hypervisor failed; `message` says why.
   };
   Kind kind = Kind::kReady;

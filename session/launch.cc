@@ -128,7 +128,6 @@ Result<linux_guest::vm::ProcessOptions> process_options(const Capabilities& capa
                                   options.arguments.end());
   process.kernel.environment = wanted.environment;
   process.kernel.working_directory = wanted.working_directory;
-  process.kernel.trace = wanted.trace;
   process.memory_bytes = options.memory_bytes;
   process.layout_seed = wanted.layout_seed;
   process.features = guests::x86_features(capabilities.cpu_features);

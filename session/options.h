@@ -34,7 +34,6 @@ struct LinuxOptions {
   std::vector<std::string> environment = {};  // "NAME=value"
   std::string working_directory = "/";
   std::uint64_t layout_seed = 0;  // Where things lie in its address space.
-  bool trace = false;             // Count system calls by name.
 };
 
 // Files of a Linux guest that are not what they were when it was saved.

@@ -78,6 +78,8 @@ class Session {
 
   [[nodiscard]] virtual GuestPhase phase() const = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
+  // The signal by which a Linux process ended, if that is why a call returned kGuestFault.
+  [[nodiscard]] virtual std::optional<int> ending_signal() const = 0;
   // All console output since the start (of this session), at most kConsoleBytesMax: the oldest is
   // dropped. Thread-safe.
   [[nodiscard]] virtual std::string console() const = 0;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::chrono::nanoseconds kPauseTimeout = std::chrono::seconds(10);
 
+constexpr std::uint64_t kSignalMax = 64;
+
 std::int64_t to_ns(const timeval& time) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 +
          static_cast<std::int64_t>(time.tv_usec) * 1'000;
@@ -71,6 +73,10 @@ Result<void> SessionImpl::note(const MachineEvent& event) {
     case MachineEvent::Kind::kHalted:
       return Error{Errc::kGuestFault, 0, "every vCPU of the guest has halted without exiting"};
     case MachineEvent::Kind::kGuestFailed:
+      // From a snapshot, hence as hostile as the rest of it: signal(7) has 64.
+      if (event.value > 0 && event.value <= kSignalMax) {
+        ending_signal_ = static_cast<int>(event.value);
+      }
       return Error{Errc::kGuestFault, 0, "guest: " + event.message};
     case MachineEvent::Kind::kHostFailed:
       return Error{Errc::kBackend, 0, event.message};

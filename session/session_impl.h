@@ -75,6 +75,7 @@ class SessionImpl final : public Session {
 
   [[nodiscard]] GuestPhase phase() const override { return phase_; }
   [[nodiscard]] std::optional<std::uint64_t> exit_code() const override { return exit_code_; }
+  [[nodiscard]] std::optional<int> ending_signal() const override { return ending_signal_; }
   [[nodiscard]] std::string console() const override { return parts_.console->text(); }
   [[nodiscard]] const MilestoneLog& milestones() const override { return *parts_.milestones; }
   [[nodiscard]] std::int64_t first_instruction_error_ns() const override {
@@ -120,6 +121,7 @@ class SessionImpl final : public Session {
   GuestPhase phase_ = GuestPhase::kStarting;
   bool held_ = false;  // At kReady, kCheckpoint or kExit; resume() goes on.
   std::optional<std::uint64_t> exit_code_;
+  std::optional<int> ending_signal_;
   std::optional<ResidencyReport> residency_;
   std::deque<std::uint64_t> checkpoints_;
   std::deque<MonotonicNs> responded_;  // When the doorbell of each response not taken rang.

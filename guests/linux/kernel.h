@@ -29,7 +29,6 @@ struct KernelConfig {
   const Clock* clock = &host_clock();
   std::uint64_t tmpfs_bytes_max = std::uint64_t{256} << 20U;
   std::uint64_t response_bytes_max = std::uint64_t{16} << 20U;
-  bool trace = false;  // Count and keep the names of system calls.
 };
 
 // How the process ended. Value.

@@ -37,6 +37,14 @@ TEST(ExitCodes, AreDocumentedOnceEachAndAscend) {
   }
 }
 
+TEST(ExitCodes, OfALinuxProgramAreThoseThatAShellGives) {
+  EXPECT_EQ(exit_code_of_program(0), ExitCode::kOk);
+  EXPECT_EQ(static_cast<int>(exit_code_of_program(77)), 77);
+  EXPECT_EQ(static_cast<int>(exit_code_of_program(256 + 3)), 3);
+  EXPECT_EQ(static_cast<int>(exit_code_of_signal(11)), 139);
+  EXPECT_EQ(static_cast<int>(exit_code_of_signal(64)), 192);
+}
+
 TEST(ExitCodes, NeverReportAnErrorAsSuccessOrAsTheAnswerNo) {
   std::set<std::string_view> spellings;
   for (int i = 0; i <= static_cast<int>(Errc::kGuestFault); ++i) {

@@ -267,6 +267,7 @@ MachineEvent LinuxProcess::exit_event() const {
   const ExitStatus& status = kernel_->exit_status();
   if (status.signal != 0) {
     MachineEvent event{.kind = MachineEvent::Kind::kGuestFailed};
+    event.value = static_cast<std::uint64_t>(status.signal);
     event.message =
         status.report.empty() ? "killed by signal " + std::to_string(status.signal) : status.report;
     return event;

@@ -139,7 +139,7 @@ void LinuxProcess::encode_config(ByteWriter& out) const {
   out.text(config_.working_directory);
   out.u64(config_.tmpfs_bytes_max);
   out.u64(config_.response_bytes_max);
-  out.u8(config_.trace ? 1 : 0);
+  out.u8(0);  // Reserved.
   encode_stamp(out, executable_->stamp());
   out.text(interpreter_ == nullptr ? "" : interpreter_->path());
   encode_stamp(out, interpreter_ == nullptr ? FileStamp() : interpreter_->stamp());
@@ -153,7 +153,7 @@ Result<void> LinuxProcess::decode_config(ByteReader& in) {
   config_.working_directory = in.text();
   config_.tmpfs_bytes_max = in.u64();
   config_.response_bytes_max = in.u64();
-  config_.trace = in.u8() != 0;
+  static_cast<void>(in.u8());  // Reserved; any value.
   executable_stamp_ = decode_stamp(in);
   interpreter_path_ = in.text();
   interpreter_stamp_ = decode_stamp(in);
