@@ -251,9 +251,8 @@ CommandFunction add_run(CLI::App& app) {
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.footer(
       "Arguments after -- go to the guest; without GUEST they are a Linux program and its own. "
-      "Then "
-      "the exit code is the program's, or 128 and the signal that killed it; an error of stasis "
-      "itself ends as `stasis --help` says, with `stasis: error:` on standard error.\n\n"
+      "Then the exit code is the program's, or 128 and the signal that killed it; an error of "
+      "stasis itself ends as `stasis --help` says, with `stasis: error:` on standard error.\n\n"
       "Examples:\n"
       "  $ stasis run hello\n"
       "  $ stasis run hello --memory 64M --save warm --force\n"
