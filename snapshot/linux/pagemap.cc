@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstdint>
 
@@ -43,7 +42,8 @@ static_assert(kScanCheckWriteProtectAsync == PM_SCAN_CHECK_WPASYNC);
 constexpr std::uint64_t kEntryPresentOrSwapped = std::uint64_t{3} << 62U;
 
 std::uint64_t address_of(const std::byte* pointer) {
-  return std::bit_cast<std::uintptr_t>(pointer);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the address as a number.
+  return reinterpret_cast<std::uintptr_t>(pointer);
 }
 
 // Appends, joined to the last piece where it continues that.
@@ -84,11 +84,11 @@ Result<void> Pagemap::check_scan() const {
 Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& found) const {
   const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::array<std::uint64_t, 512> entries{};
+  std::uint64_t next_page = address_of(range.data()) / page_bytes;
   while (!range.empty()) {
     const std::uint64_t pages = std::min<std::uint64_t>(range.size() / page_bytes, entries.size());
-    const std::uint64_t at = address_of(range.data()) / page_bytes * sizeof(std::uint64_t);
-    const ssize_t got =
-        ::pread(fd_.get(), entries.data(), pages * sizeof(std::uint64_t), static_cast<off_t>(at));
+    const ssize_t got = ::pread(fd_.get(), entries.data(), pages * sizeof(std::uint64_t),
+                                static_cast<off_t>(next_page * sizeof(std::uint64_t)));
     if (got < 0 && errno == EINTR) {
       continue;
     }
@@ -102,6 +102,7 @@ Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& foun
       }
     }
     range = range.subspan(count * page_bytes);
+    next_page += count;
   }
   return {};
 }

@@ -25,6 +25,7 @@
 #ifndef UFFD_USER_MODE_ONLY  // Linux 5.11, same header.
 #define UFFD_USER_MODE_ONLY 1
 #endif
+// NOLINTNEXTLINE(misc-redundant-expression): from here or from the header.
 static_assert(UFFD_FEATURE_WP_ASYNC == 1 << 15 && UFFD_USER_MODE_ONLY == 1);
 #ifndef USERFAULTFD_IOC_NEW  // Linux 6.1, same header.
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
