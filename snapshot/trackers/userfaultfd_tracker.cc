@@ -60,7 +60,9 @@ class UserfaultfdTracker final : public DirtyTracker {
                 .sees_host_writes = true,
                 .exact = chunk_bytes == memory.page_size_bytes(),
                 .granularity_bytes = chunk_bytes,
-                .collects_while_running = true} {}
+                // Not promised: re-arming beside faults left a vCPU waiting for ever, twice in some
+                // hundred runs on a loaded host, for a reason not yet found.
+                .collects_while_running = false} {}
   ~UserfaultfdTracker() override { (void)disarm(); }
   UserfaultfdTracker(const UserfaultfdTracker&) = delete;
   UserfaultfdTracker& operator=(const UserfaultfdTracker&) = delete;

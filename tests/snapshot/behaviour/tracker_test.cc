@@ -248,7 +248,9 @@ TEST_P(TrackerTest, LosesNothingBetweenCollectionsWhileVcpusRun) {
       const auto some = tracker_->collect();
       ASSERT_TRUE(some) << some.error().to_string();
       seen = unite(seen, *some);
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
       while (subject_.output->output().size() == last) {
+        ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "the guest does not go on";
         std::this_thread::yield();
       }
       last = subject_.output->output().size();
