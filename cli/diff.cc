@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/quantity.h"
+#include "cli/range_list.h"
 #include "cli/table.h"
 #include "snapshot/operations.h"
 
@@ -23,30 +24,13 @@ struct DiffOptions {
   bool all = false;
 };
 
-constexpr std::size_t kRangesShown = 20;
-
-Json to_json(const GpaRanges& ranges) {
-  Json list = Json::array();
-  for (const GpaRange& range : ranges) {
-    list.push_back({{"begin", range.begin.value}, {"bytes", range.size}});
-  }
-  return list;
-}
-
 void print_ranges(std::string_view title, const GpaRanges& ranges, bool all, Output& output) {
   if (ranges.empty()) {
     return;
   }
   output.text(fmt::format("{}: {} in {} range{}\n", title, format_bytes(total_bytes(ranges)),
                           ranges.size(), ranges.size() == 1 ? "" : "s"));
-  const std::size_t shown = all ? ranges.size() : std::min(ranges.size(), kRangesShown);
-  for (std::size_t i = 0; i < shown; ++i) {
-    output.text(fmt::format("  {:#014x} .. {:#014x}  {}\n", ranges[i].begin.value,
-                            ranges[i].end().value, format_bytes(ranges[i].size)));
-  }
-  if (shown < ranges.size()) {
-    output.text(fmt::format("  ... and {} more (--all shows them)\n", ranges.size() - shown));
-  }
+  print_lines(ranges, all ? ranges.size() : kRangesShown, "--all", output);
 }
 
 Result<ExitCode> diff(const DiffOptions& options, Context& context) {

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
-#include "cli/quantity.h"
+#include "cli/range_list.h"
 #include "snapshot/operations.h"
 
 namespace stasis::cli {
@@ -21,28 +21,11 @@ struct VerifyDiffOptions {
   std::uint32_t threads = 2;
 };
 
-constexpr std::size_t kRangesShown = 20;
-
 void report_pages(std::string_view key, std::string_view title, const GpaRanges& ranges,
                   std::uint64_t page_bytes, Output& output) {
-  Json list = Json::array();
-  for (const GpaRange& range : ranges) {
-    list.push_back({{"begin", range.begin.value}, {"bytes", range.size}});
-  }
   output.json()[fmt::format("{}_pages", key)] = total_bytes(ranges) / page_bytes;
-  output.json()[std::string(key)] = std::move(list);
+  output.json()[std::string(key)] = to_json(ranges);
   output.text(fmt::format("{:<32}{:>9} pages\n", title, total_bytes(ranges) / page_bytes));
-}
-
-void print_ranges(const GpaRanges& ranges, Output& output) {
-  const std::size_t shown = std::min(ranges.size(), kRangesShown);
-  for (std::size_t i = 0; i < shown; ++i) {
-    output.text(fmt::format("  {:#014x} .. {:#014x}  {}\n", ranges[i].begin.value,
-                            ranges[i].end().value, format_bytes(ranges[i].size)));
-  }
-  if (shown < ranges.size()) {
-    output.text(fmt::format("  ... and {} more (--json shows them)\n", ranges.size() - shown));
-  }
 }
 
 Result<ExitCode> verify_diff(const VerifyDiffOptions& options, Context& context) {
@@ -72,9 +55,9 @@ Result<ExitCode> verify_diff(const VerifyDiffOptions& options, Context& context)
   report_pages("unchanged", "held though equal to the parent", report.unchanged,
                report.page_size_bytes, output);
   report_pages("missed", "changed but missed", report.missed, report.page_size_bytes, output);
-  print_ranges(report.missed, output);
+  print_lines(report.missed, kRangesShown, "--json", output);
   report_pages("wrong", "held with other bytes", report.wrong, report.page_size_bytes, output);
-  print_ranges(report.wrong, output);
+  print_lines(report.wrong, kRangesShown, "--json", output);
   json["state"] = Json::array();
   for (const snapshot::FieldDifference& field : report.state) {
     json["state"].push_back({{"name", field.name}, {"difference", field.a}, {"full", field.b}});
