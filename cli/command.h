@@ -1,13 +1,12 @@
 // What every command of `stasis` is made of.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cli/command_options.h"
 #include "cli/exit_code.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -42,16 +41,16 @@ using CommandFunction = std::function<Result<ExitCode>(Context&)>;
 
 // Declares the command's options under `app` and returns what to do when it is chosen. The options
 // live as long as the function.
-CommandFunction add_doctor(CLI::App& app);
-CommandFunction add_run(CLI::App& app);
-CommandFunction add_restore(CLI::App& app);
-CommandFunction add_invoke(CLI::App& app);
-CommandFunction add_inspect(CLI::App& app);
-CommandFunction add_verify(CLI::App& app);
-CommandFunction add_verify_diff(CLI::App& app);
-CommandFunction add_diff(CLI::App& app);
-CommandFunction add_merge(CLI::App& app);
-CommandFunction add_experiment(CLI::App& app);
+CommandFunction add_doctor(CommandOptions& app);
+CommandFunction add_run(CommandOptions& app);
+CommandFunction add_restore(CommandOptions& app);
+CommandFunction add_invoke(CommandOptions& app);
+CommandFunction add_inspect(CommandOptions& app);
+CommandFunction add_verify(CommandOptions& app);
+CommandFunction add_verify_diff(CommandOptions& app);
+CommandFunction add_diff(CommandOptions& app);
+CommandFunction add_merge(CommandOptions& app);
+CommandFunction add_experiment(CommandOptions& app);
 
 // What a user can do about `error`, beyond what its message says; may be empty.
 std::string hint_for(const Error& error);

@@ -79,10 +79,10 @@ Result<ExitCode> diff(const DiffOptions& options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_diff(CLI::App& app) {
+CommandFunction add_diff(CommandOptions& app) {
   auto options = std::make_shared<DiffOptions>();
-  app.add_option("A", options->a, "Directory of a snapshot")->required()->type_name("");
-  app.add_option("B", options->b, "Directory of another one")->required()->type_name("");
+  app.add_option("A", options->a, "Directory of a snapshot").required().type_name("");
+  app.add_option("B", options->b, "Directory of another one").required().type_name("");
   add_count(app, "--threads", options->threads, 64, "Threads that compare");
   app.add_flag("--all", options->all, "Show every range of pages");
   app.footer(

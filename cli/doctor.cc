@@ -154,10 +154,10 @@ Result<ExitCode> doctor(const std::string& name, Context& context) {
 
 }  // namespace
 
-CommandFunction add_doctor(CLI::App& app) {
+CommandFunction add_doctor(CommandOptions& app) {
   auto name = std::make_shared<std::string>("auto");
   app.add_option("--backend", *name, "Whose trackers and policies to show [auto]")
-      ->type_name("NAME");
+      .type_name("NAME");
   app.footer(
       "Exits with 4 when no backend can be used.\n\n"
       "Examples:\n"

@@ -86,41 +86,50 @@ Result<ExitCode> report(const ExperimentOptions& options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_experiment(CLI::App& app) {
+CommandFunction add_experiment(CommandOptions& app) {
   auto options = std::make_shared<ExperimentOptions>();
-  app.require_subcommand(1);
-  app.fallthrough();  // --json and --quiet may stand at the end.
-  const CLI::App* list_command = app.add_subcommand("list", "Name every experiment");
-  CLI::App* run_command = app.add_subcommand("run", "Measure, and write rows and a report");
-  run_command->add_option("NAME", options->name, "As `stasis experiment list` shows it")
-      ->required()
-      ->type_name("");
+  app.require_command();
+  CommandOptions list_command = app.add_command("list", "Name every experiment");
+  list_command.footer(
+      "Examples:\n"
+      "  $ stasis experiment list\n");
+  CommandOptions run_command = app.add_command("run", "Measure, and write rows and a report");
+  run_command.add_option("NAME", options->name, "As `stasis experiment list` shows it")
+      .required()
+      .type_name("");
   run_command
-      ->add_option("--out", options->run.directory, "Where rows and reports go [runs/NAME-SEED]")
-      ->type_name("DIR");
-  run_command->add_flag("--quick", options->quick,
-                        "Small guests and few trials: minutes instead of half an hour");
-  run_command->add_option("--backend", options->run.backend, "kvm, hvf, mock, or auto [auto]")
-      ->type_name("NAME");
-  add_count(*run_command, "--trials", options->trials, 100000, "Of each cell; 0: the scale's");
-  run_command->add_option("--seed", options->run.seed, "Of the order of trials [1]");
+      .add_option("--out", options->run.directory, "Where rows and reports go [runs/NAME-SEED]")
+      .type_name("DIR");
+  run_command.add_flag("--quick", options->quick,
+                       "Small guests and few trials: minutes instead of half an hour");
+  run_command.add_option("--backend", options->run.backend, "kvm, hvf, mock, or auto [auto]")
+      .type_name("NAME");
+  add_count(run_command, "--trials", options->trials, 100000, "Of each cell; 0: the scale's");
+  run_command.add_option("--seed", options->run.seed, "Of the order of trials [1]");
   run_command
-      ->add_option("--scratch", options->run.scratch_directory,
-                   "Where snapshots are made; its file system is part of what is measured")
-      ->type_name("DIR");
-  CLI::App* report_command = app.add_subcommand("report", "Summarise an earlier run again");
-  report_command->add_option("DIR", options->directory, "Of the earlier run")
-      ->required()
-      ->type_name("");
+      .add_option("--scratch", options->run.scratch_directory,
+                  "Where snapshots are made; its file system is part of what is measured")
+      .type_name("DIR");
+  run_command.footer(
+      "A run that was interrupted goes on when it is started again with the same --out.\n\n"
+      "Examples:\n"
+      "  $ stasis experiment run restore_latency --quick --out results\n");
+  CommandOptions report_command = app.add_command("report", "Summarise an earlier run again");
+  report_command.add_option("DIR", options->directory, "Of the earlier run")
+      .required()
+      .type_name("");
+  report_command.footer(
+      "Examples:\n"
+      "  $ stasis experiment report results\n");
   app.footer(
       "Examples:\n"
       "  $ stasis experiment list\n"
       "  $ stasis experiment run restore_latency --quick --out results\n");
   return [options, list_command, report_command](Context& context) -> Result<ExitCode> {
-    if (list_command->parsed()) {
+    if (list_command.given()) {
       return list(context);
     }
-    return report_command->parsed() ? report(*options, context) : run(*options, context);
+    return report_command.given() ? report(*options, context) : run(*options, context);
   };
 }
 

@@ -225,9 +225,9 @@ Result<ExitCode> inspect(const InspectOptions& options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_inspect(CLI::App& app) {
+CommandFunction add_inspect(CommandOptions& app) {
   auto options = std::make_shared<InspectOptions>();
-  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot")->required()->type_name("");
+  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot").required().type_name("");
   app.add_flag("--registers", options->registers, "Show every register of every vCPU");
   app.footer(
       "Reads the manifest only: `stasis verify` checks the memory.\n\n"

@@ -8,20 +8,20 @@
 
 namespace stasis::cli {
 
-void add_linux_options(CLI::App& app, session::LinuxOptions& target) {
+void add_linux_options(CommandOptions& app, session::LinuxOptions& target) {
   app.add_option(
          "--allow-read", target.allow_read,
          "A host file, or a folder and all below it, that PROGRAM may read; may be repeated")
-      ->type_name("PATH")
-      ->allow_extra_args(false);
+      .type_name("PATH")
+      .one_value();
   app.add_option("--env", target.environment, "Of PROGRAM, which inherits nothing; may be repeated")
-      ->type_name("NAME=VALUE")
-      ->allow_extra_args(false);
+      .type_name("NAME=VALUE")
+      .one_value();
   app.add_option("--cwd", target.working_directory, "PROGRAM's working directory [/]")
-      ->type_name("PATH");
+      .type_name("PATH");
   app.add_option("--layout-seed", target.layout_seed,
                  "Where PROGRAM, heap and stack lie in its address space [0]")
-      ->type_name("N");
+      .type_name("N");
 }
 
 Result<std::string> find_program(const std::string& name) {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/command.h"
+#include "cli/command_options.h"
 #include "session/options.h"
 
 namespace stasis::cli {
@@ -11,7 +11,7 @@ namespace stasis::cli {
 // RAM of a Linux guest, unless --memory says otherwise.
 inline constexpr std::uint64_t kLinuxMemoryBytes = std::uint64_t{1} << 30U;
 
-void add_linux_options(CLI::App& app, session::LinuxOptions& target);
+void add_linux_options(CommandOptions& app, session::LinuxOptions& target);
 
 // A program as a shell finds it: a path with a '/', or a name in $PATH. kNotFound.
 Result<std::string> find_program(const std::string& name);

@@ -62,10 +62,10 @@ Result<ExitCode> merge(const MergeCommandOptions& options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_merge(CLI::App& app) {
+CommandFunction add_merge(CommandOptions& app) {
   auto options = std::make_shared<MergeCommandOptions>();
-  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot")->required()->type_name("");
-  app.add_option("--out", options->target, "The new snapshot")->required()->type_name("DIR");
+  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot").required().type_name("");
+  app.add_option("--out", options->target, "The new snapshot").required().type_name("DIR");
   add_write_options(app, options->write);
   app.footer(
       "Examples:\n"

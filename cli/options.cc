@@ -10,87 +10,82 @@ namespace stasis::cli {
 namespace {
 
 template <typename Target>
-CLI::Option* add_size_option(CLI::App& app, const std::string& name, Target& target,
-                             const std::string& description) {
+DeclaredOption add_size_option(CommandOptions& app, const std::string& name, Target& target,
+                               const std::string& description) {
   return app
-      .add_option_function<std::string>(
+      .add_option(
           name,
-          [&target, name](const std::string& text) {
-            Result<std::uint64_t> value = parse_size(text);
-            if (!value) {
-              throw CLI::ValidationError(name, value.error().message);
-            }
-            target = *value;
+          [&target](const std::string& text) -> Result<void> {
+            STASIS_ASSIGN(target, parse_size(text));
+            return {};
           },
           description)
-      ->type_name("SIZE");
+      .type_name("SIZE");
 }
 
 }  // namespace
 
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
-                      const std::string& description) {
+DeclaredOption add_size(CommandOptions& app, const std::string& name, std::uint64_t& target,
+                        const std::string& description) {
   return add_size_option(app, name, target,
                          description + (target == 0 ? "" : " [" + format_bytes(target) + "]"));
 }
 
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::optional<std::uint64_t>& target,
-                      const std::string& description) {
+DeclaredOption add_size(CommandOptions& app, const std::string& name,
+                        std::optional<std::uint64_t>& target, const std::string& description) {
   return add_size_option(app, name, target, description);
 }
 
-CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
-                          const std::string& description) {
+DeclaredOption add_duration(CommandOptions& app, const std::string& name,
+                            std::chrono::nanoseconds& target, const std::string& description) {
   return app
-      .add_option_function<std::string>(
+      .add_option(
           name,
-          [&target, name](const std::string& text) {
-            Result<std::chrono::nanoseconds> value = parse_duration(text);
-            if (!value) {
-              throw CLI::ValidationError(name, value.error().message);
-            }
-            target = *value;
+          [&target](const std::string& text) -> Result<void> {
+            STASIS_ASSIGN(target, parse_duration(text));
+            return {};
           },
           fmt::format("{} [{}]", description, format_duration(target.count())))
-      ->type_name("TIME");
+      .type_name("TIME");
 }
 
-CLI::Option* add_count(CLI::App& app, const std::string& name, std::uint32_t& target,
-                       std::uint32_t limit, const std::string& description) {
+DeclaredOption add_count(CommandOptions& app, const std::string& name, std::uint32_t& target,
+                         std::uint32_t limit, const std::string& description) {
   return app
-      .add_option_function<std::string>(
+      .add_option(
           name,
-          [&target, name, limit](const std::string& text) {
+          [&target, limit](const std::string& text) -> Result<void> {
             // Strict as sizes are, without a suffix.
             const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
             Result<std::uint64_t> value = parse_size(text);
             if (!digits || !value || *value < 1 || *value > limit) {
-              throw CLI::ValidationError(
-                  name, fmt::format("'{}' is not a whole number from 1 to {}", text, limit));
+              return Error{Errc::kInvalidArgument, 0,
+                           fmt::format("'{}' is not a whole number from 1 to {}", text, limit)};
             }
             target = static_cast<std::uint32_t>(*value);
+            return {};
           },
           fmt::format("{} [{}]", description, target))
-      ->type_name("N");
+      .type_name("N");
 }
 
-void add_requests(CLI::App& app, std::vector<std::string>& target) {
+void add_requests(CommandOptions& app, std::vector<std::string>& target) {
   app.add_option("--request", target,
                  "Send this request once the guest is ready: TEXT (@@x for the text @x), @FILE, or "
                  "- for standard input; may be repeated")
-      ->type_name("TEXT|@FILE|-")
-      ->allow_extra_args(false);
+      .type_name("TEXT|@FILE|-")
+      .one_value();
 }
 
-void add_tracker_options(CLI::App& app, std::string& tracker, snapshot::TrackerOptions& options,
-                         const std::string& description) {
+void add_tracker_options(CommandOptions& app, std::string& tracker,
+                         snapshot::TrackerOptions& options, const std::string& description) {
   app.add_option("--tracker", tracker, description + "; `stasis doctor` lists them")
-      ->type_name("NAME");
+      .type_name("NAME");
   add_count(app, "--unprotect-pages", options.unprotect_pages, snapshot::kUnprotectPagesMax,
             "Pages that one fault makes writable, for trackers by protection");
 }
 
-void add_write_options(CLI::App& app, WriteOptions& target) {
+void add_write_options(CommandOptions& app, WriteOptions& target) {
   add_choice<std::optional<snapshot::Layout>>(
       app, "--layout", target.layout,
       {{"mappable", snapshot::Layout::kMappable}, {"packed", snapshot::Layout::kPacked}},

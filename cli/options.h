@@ -1,8 +1,5 @@
-// Options that several commands share, with their parsing. CLI11 reports what a parser here throws
-// as CLI::ValidationError; nothing else in the project throws.
+// Options that several commands share, with their parsing.
 #pragma once
-
-#include <CLI/CLI.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -10,28 +7,29 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_options.h"
 #include "session/options.h"
 
 namespace stasis::cli {
 
 // Adds an option whose value is parsed by parse_size() or parse_duration() into `target`, which
 // keeps its value when the option is not given.
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& target,
-                      const std::string& description);
+DeclaredOption add_size(CommandOptions& app, const std::string& name, std::uint64_t& target,
+                        const std::string& description);
 // Nothing unless it is given.
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::optional<std::uint64_t>& target,
-                      const std::string& description);
-CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
-                          const std::string& description);
+DeclaredOption add_size(CommandOptions& app, const std::string& name,
+                        std::optional<std::uint64_t>& target, const std::string& description);
+DeclaredOption add_duration(CommandOptions& app, const std::string& name,
+                            std::chrono::nanoseconds& target, const std::string& description);
 // 1 .. limit.
-CLI::Option* add_count(CLI::App& app, const std::string& name, std::uint32_t& target,
-                       std::uint32_t limit, const std::string& description);
+DeclaredOption add_count(CommandOptions& app, const std::string& name, std::uint32_t& target,
+                         std::uint32_t limit, const std::string& description);
 
 // One word of a fixed list.
 template <typename T>
-CLI::Option* add_choice(CLI::App& app, const std::string& name, T& target,
-                        const std::vector<std::pair<std::string, T>>& choices,
-                        const std::string& description) {
+DeclaredOption add_choice(CommandOptions& app, const std::string& name, T& target,
+                          const std::vector<std::pair<std::string, T>>& choices,
+                          const std::string& description) {
   std::string words;
   std::string initial;
   for (const auto& [word, value] : choices) {
@@ -39,27 +37,27 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, T& target,
     initial = value == target ? word : initial;
   }
   return app
-      .add_option_function<std::string>(
+      .add_option(
           name,
-          [&target, choices, name, words](const std::string& text) {
+          [&target, choices, words](const std::string& text) -> Result<void> {
             for (const auto& [word, value] : choices) {
               if (word == text) {
                 target = value;
-                return;
+                return {};
               }
             }
-            throw CLI::ValidationError(name, "'" + text + "' is not one of " + words);
+            return Error{Errc::kInvalidArgument, 0, "'" + text + "' is not one of " + words};
           },
           initial.empty() ? description : description + " [" + initial + "]")
-      ->type_name(words);
+      .type_name(words);
 }
 
 // --request, any number of times.
-void add_requests(CLI::App& app, std::vector<std::string>& target);
+void add_requests(CommandOptions& app, std::vector<std::string>& target);
 
 // --tracker and --unprotect-pages.
-void add_tracker_options(CLI::App& app, std::string& tracker, snapshot::TrackerOptions& options,
-                         const std::string& description);
+void add_tracker_options(CommandOptions& app, std::string& tracker,
+                         snapshot::TrackerOptions& options, const std::string& description);
 
 // Value. How snapshots are written: --layout, --compress, --chunk, --force, --save-threads.
 struct WriteOptions {
@@ -70,7 +68,7 @@ struct WriteOptions {
   bool force = false;
   std::string full_copy = {};  // --full-copy, of differential saves alone.
 };
-void add_write_options(CLI::App& app, WriteOptions& target);
+void add_write_options(CommandOptions& app, WriteOptions& target);
 
 // Mappable unless told otherwise; packed with compression, which has no mappable form.
 snapshot::Layout layout_of(const WriteOptions& options);

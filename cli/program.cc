@@ -21,7 +21,7 @@ namespace {
 struct CommandEntry {
   std::string_view name;
   std::string_view summary;
-  CommandFunction (*add)(CLI::App&);
+  CommandFunction (*add)(CommandOptions&);
 };
 
 constexpr std::array<CommandEntry, 10> kCommands = {{
@@ -192,44 +192,42 @@ int run_program(int argc, const char* const* argv) {
     return usage_error(*message, "`stasis --help` lists the commands");
   }
 
-  CLI::App app("Stasis: snapshots of virtual machines, taken, restored, proven and measured.",
-               "stasis");
-  app.footer(exit_code_help());
-  app.get_formatter()->column_width(30);
-  app.require_subcommand(0, 1);
+  CommandLine command_line(
+      "Stasis: snapshots of virtual machines, taken, restored, proven and measured.", "stasis");
+  CommandOptions options = command_line.options();
+  options.footer(exit_code_help());
   bool json = false;
   bool version = false;
-  app.add_flag("--version", version, "Print version, commit and build type");
-  app.add_flag("--json", json, "Print one JSON object instead of text");
+  options.add_flag("--version", version, "Print version, commit and build type");
+  options.add_flag("--json", json, "Print one JSON object instead of text");
   CommandFunction chosen;
   std::string chosen_name;
   // Only the command that was asked for is built: the others' options would cost a restore some
   // hundred microseconds. Help of the program itself needs all names.
   for (const CommandEntry& entry : kCommands) {
-    CLI::App* command = app.add_subcommand(std::string(entry.name), std::string(entry.summary));
+    CommandOptions command =
+        options.add_command(std::string(entry.name), std::string(entry.summary));
     if (entry.name == word) {
-      command->add_flag("--json", json, "Print one JSON object instead of text");
-      command->add_flag("-q,--quiet", context.quiet, "No progress on standard error");
-      chosen = entry.add(*command);
+      command.add_flag("--json", json, "Print one JSON object instead of text");
+      command.add_flag("-q,--quiet", context.quiet, "No progress on standard error");
+      chosen = entry.add(command);
       chosen_name = entry.name;
     }
   }
-  try {
-    // CLI11 takes the words in reverse.
-    std::vector<std::string> reversed(arguments.words.rbegin(), arguments.words.rend());
-    app.parse(std::move(reversed));
-  } catch (const CLI::CallForHelp&) {
-    output.text(app.help("", CLI::AppFormatMode::Normal));
-    output.json() = {{"help", app.help("", CLI::AppFormatMode::Normal)}};
+  const Result<std::optional<std::string>> help = command_line.parse(arguments.words);
+  if (!help) {
+    return usage_error(help.error().message, fmt::format("`stasis {}--help` explains the options",
+                                                         chosen ? chosen_name + " " : ""));
+  }
+  if (*help) {
+    output.text(**help);
+    output.json() = {{"help", **help}};
     return static_cast<int>(output.finish(ExitCode::kOk));
-  } catch (const CLI::ParseError& error) {
-    return usage_error(error.what(), fmt::format("`stasis {}--help` explains the options",
-                                                 chosen ? chosen_name + " " : ""));
   }
   if (version) {
     return static_cast<int>(output.finish(print_version(output)));
   }
-  if (!chosen || app.get_subcommands().empty()) {
+  if (!chosen || !command_line.command_given()) {
     return usage_error("no command", "`stasis --help` lists the commands");
   }
   const ExitCode code = run_command(chosen, context);

@@ -211,25 +211,23 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
 }
 
-void add_save_options(CLI::App& app, RestoreCommandOptions& options) {
+void add_save_options(CommandOptions& app, RestoreCommandOptions& options) {
   app.add_option("--save", options.save, "Save the guest here, after the requests")
-      ->type_name("DIR");
+      .type_name("DIR");
   app.add_flag("--diff", options.diff, "Save only what changed since SNAPSHOT, as its child");
   app.add_option("--full-copy", options.write.full_copy,
                  "With --diff: save a full snapshot of the same pause here, for verify-diff")
-      ->type_name("DIR");
+      .type_name("DIR");
   add_write_options(app, options.write);
   add_tracker_options(app, options.restore.tracker, options.restore.tracker_options,
                       "Track what the guest writes; makes --diff proportional to it");
 }
 
-void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
-  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot")
-      ->required()
-      ->type_name("");
-  app.add_option("--backend", options.backend, "kvm, hvf, mock, or auto [auto]")->type_name("NAME");
+void add_common_options(CommandOptions& app, RestoreCommandOptions& options) {
+  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot").required().type_name("");
+  app.add_option("--backend", options.backend, "kvm, hvf, mock, or auto [auto]").type_name("NAME");
   app.add_option("--policy", options.restore.policy, "How memory comes back: lazy or eager [lazy]")
-      ->type_name("NAME");
+      .type_name("NAME");
   add_count(app, "--threads", options.restore.policy_options.threads, 64,
             "Threads of the eager policy");
   add_choice<snapshot::Verify>(app, "--verify", options.restore.policy_options.verify,
@@ -247,12 +245,12 @@ void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
                "Restore a Linux guest although files that it has open have changed");
   app.add_option("--spawned-at", options.spawned_at,
                  "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")
-      ->group("");
+      .hidden();
 }
 
 }  // namespace
 
-CommandFunction add_restore(CLI::App& app) {
+CommandFunction add_restore(CommandOptions& app) {
   auto options = std::make_shared<RestoreCommandOptions>();
   add_common_options(app, *options);
   add_choice<bool>(app, "--until", options->until_exit, {{"ready", false}, {"exit", true}},
@@ -269,7 +267,7 @@ CommandFunction add_restore(CLI::App& app) {
   return [options](Context& context) { return restore(*options, context); };
 }
 
-CommandFunction add_invoke(CLI::App& app) {
+CommandFunction add_invoke(CommandOptions& app) {
   auto options = std::make_shared<RestoreCommandOptions>();
   options->show = RestoreCommandOptions::Show::kResponses;
   options->request_bytes_max = linux_guest::vm::LinuxProcess::kRequestBytesMax;

@@ -217,14 +217,13 @@ Result<ExitCode> run(RunOptions options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_run(CLI::App& app) {
+CommandFunction add_run(CommandOptions& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("GUEST", options->launch.guest,
                  "Name of a bare guest, path of its ELF file, or toy:NAME with --backend mock; "
                  "without it, `-- PROGRAM ARGUMENTS` starts a Linux program")
-      ->type_name("");
-  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]")
-      ->type_name("NAME");
+      .type_name("");
+  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]").type_name("NAME");
   add_size(app, "--memory", options->memory_bytes,
            "Guest RAM [256 MiB; 1 GiB for a Linux program]");
   add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");
@@ -244,7 +243,7 @@ CommandFunction add_run(CLI::App& app) {
   app.add_flag("--trace", options->trace, "List the system calls that PROGRAM made");
   add_requests(app, options->requests);
   app.add_option("--save", options->save, "Save the guest here, after the requests")
-      ->type_name("DIR");
+      .type_name("DIR");
   add_write_options(app, options->write);
   add_tracker_options(app, options->tracker, options->tracker_options,
                       "Track what the guest writes between ready and the save, and report it");

@@ -73,9 +73,9 @@ Result<ExitCode> verify(const VerifyOptions& options, Context& context) {
 
 }  // namespace
 
-CommandFunction add_verify(CLI::App& app) {
+CommandFunction add_verify(CommandOptions& app) {
   auto options = std::make_shared<VerifyOptions>();
-  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot")->required()->type_name("");
+  app.add_option("SNAPSHOT", options->path, "Directory of a snapshot").required().type_name("");
   add_count(app, "--threads", options->threads, 64, "Threads that check");
   app.footer(
       "Prints every finding, with file and offset; exits with 1 if there are any.\n\n"

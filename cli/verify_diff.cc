@@ -81,14 +81,14 @@ Result<ExitCode> verify_diff(const VerifyDiffOptions& options, Context& context)
 
 }  // namespace
 
-CommandFunction add_verify_diff(CLI::App& app) {
+CommandFunction add_verify_diff(CommandOptions& app) {
   auto options = std::make_shared<VerifyDiffOptions>();
   app.add_option("DIFFERENCE", options->difference, "Directory of a differential snapshot")
-      ->required()
-      ->type_name("");
+      .required()
+      .type_name("");
   app.add_option("FULL", options->full, "Directory of a full one, taken in the same pause")
-      ->required()
-      ->type_name("");
+      .required()
+      .type_name("");
   add_count(app, "--threads", options->threads, 64, "Threads that compare");
   app.footer(
       "Compares DIFFERENCE, laid over its parents, with FULL, page by page. Exits with 1 if a "

@@ -1,4 +1,6 @@
 // What every user of `stasis` meets first: help, version, mistakes, and machine-readable answers.
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,26 +14,46 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const std::vector<std::string> kCommands = {"doctor", "run",  "restore", "inspect",
-                                            "verify", "diff", "merge",   "experiment"};
+// As the program's own help lists them, so that no new one is left out here.
+std::vector<std::string> all_commands() {
+  const std::string help = run({"--help"}).out;
+  std::vector<std::string> commands;
+  std::istringstream lines(help.substr(help.find("\nSubcommands:\n") + 1));
+  for (std::string line; std::getline(lines, line) && line != "Exit status:";) {
+    if (line.rfind("  ", 0) == 0 && line.size() > 2 && line[2] != ' ') {
+      commands.push_back(line.substr(2, line.find(' ', 2) - 2));
+    }
+  }
+  return commands;
+}
 
 TEST(Help, NamesEveryCommandAndEveryExitCode) {
   const Outcome outcome = run({"--help"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  for (const std::string& command : kCommands) {
-    EXPECT_THAT(outcome.out, HasSubstr("\n  " + command + " "));
-  }
+  EXPECT_THAT(all_commands(), ::testing::UnorderedElementsAre("doctor", "run", "restore", "invoke",
+                                                              "inspect", "verify", "verify-diff",
+                                                              "diff", "merge", "experiment"));
   for (const ExitCodeInfo& info : all_exit_codes()) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string(info.meaning)));
   }
 }
 
 TEST(Help, OfEveryCommandShowsExamplesAndJson) {
-  for (const std::string& command : kCommands) {
+  for (const std::string& command : all_commands()) {
     const Outcome outcome = run({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command << outcome.err;
-    EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  $ stasis " + command)) << command;
+    const std::size_t examples = outcome.out.find("Examples:\n  $ stasis ");
+    ASSERT_NE(examples, std::string::npos) << command;
+    EXPECT_THAT(outcome.out.substr(examples), HasSubstr("  $ stasis " + command)) << command;
     EXPECT_THAT(outcome.out, HasSubstr("--json")) << command;
+  }
+}
+
+TEST(Help, OfACommandOfACommandIsItsOwn) {
+  for (const std::string command : {"list", "run", "report"}) {
+    const Outcome outcome = run({"experiment", command, "--help"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  $ stasis experiment " + command)) << command;
   }
 }
 
