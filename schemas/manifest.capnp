@@ -54,7 +54,7 @@ struct Manifest {
   # the address of each follows from the lengths before it. None reaches over a region's end.
   extents @16 :List(Extent);
 
-  payloadBytes @17 :UInt64;  # Size of the file memory. mappable: exactly the image of all regions.
+  payloadBytes @17 :UInt64;  # Of the file memory. mappable: exactly the image of all regions.
   chunkCount @18 :UInt32;    # Chunks of all stored extents together.
   indexBytes @19 :UInt64;    # Size of the file index.capnp.
   indexChecksumLow @20 :UInt64;  # XXH3-128 of that file.
@@ -63,6 +63,10 @@ struct Manifest {
   vcpus @22 :List(Vcpu.Vcpu);  # 1 to 32, all of `architecture`.
   devices @23 :List(Device);   # At most 256, names unique.
   labels @24 :List(Label);     # At most 256, keys unique.
+
+  # Behind the payload, whose snapshot it is: 40, or 0 in files from before there were marks. The file
+  # memory has payloadBytes + payloadMarkBytes bytes.
+  payloadMarkBytes @25 :UInt32;
 
   struct Region {
     gpa @0 :UInt64;

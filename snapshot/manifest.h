@@ -26,6 +26,9 @@ namespace stasis::snapshot {
 inline constexpr std::uint32_t kFormatVersion = 1;
 
 // 128 random bits; printed as 32 hexadecimal digits.
+// What says behind a payload whose it is (payload_mark.h).
+inline constexpr std::size_t kPayloadMarkBytes = 40;
+
 struct SnapshotId {
   std::array<std::uint8_t, 16> bytes = {};
   friend auto operator<=>(const SnapshotId&, const SnapshotId&) = default;
@@ -150,7 +153,8 @@ struct Manifest {
   std::vector<ManifestRegion> regions;  // In address order, disjoint.
   std::vector<Extent> extents;
 
-  std::uint64_t payload_bytes = 0;                   // Size of `memory`.
+  std::uint64_t payload_bytes = 0;                   // Of `memory`, without the mark.
+  std::uint32_t payload_mark_bytes = 0;              // Behind them: kPayloadMarkBytes, or 0.
   std::uint32_t chunk_count = 0;                     // Entries of `index.capnp`.
   std::uint64_t index_bytes = 0;                     // Size of `index.capnp`.
   std::array<std::uint64_t, 2> index_checksum = {};  // XXH3-128 of its bytes: low, high.

@@ -125,6 +125,7 @@ void encode_memory(const Manifest& m, Body::Builder out) {
     extent.setFileOffset(m.extents[i].file_offset);
   }
   out.setPayloadBytes(m.payload_bytes);
+  out.setPayloadMarkBytes(m.payload_mark_bytes);
   out.setChunkCount(m.chunk_count);
   out.setIndexBytes(m.index_bytes);
   out.setIndexChecksumLow(m.index_checksum[0]);
@@ -324,6 +325,7 @@ Result<Manifest> decode_body(Body::Reader in) {
   STASIS_TRY(decode_regions(in, m));
   STASIS_TRY(decode_extents(in, m));
   m.payload_bytes = in.getPayloadBytes();
+  m.payload_mark_bytes = in.getPayloadMarkBytes();
   m.chunk_count = in.getChunkCount();
   m.index_bytes = in.getIndexBytes();
   m.index_checksum = {in.getIndexChecksumLow(), in.getIndexChecksumHigh()};

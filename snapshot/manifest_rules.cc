@@ -41,6 +41,10 @@ Violation in_geometry(const Manifest& m) {
     return "chunk size of " + std::to_string(chunk) +
            " bytes: not a power of two from the page size to 2 MiB";
   }
+  if (m.payload_mark_bytes != 0 && m.payload_mark_bytes != kPayloadMarkBytes) {
+    return "payload mark of " + std::to_string(m.payload_mark_bytes) + " bytes: neither 0 nor " +
+           std::to_string(kPayloadMarkBytes);
+  }
   if (m.codec == Codec::kLz4 && m.layout == Layout::kMappable) {
     return "codec lz4 in a mappable layout: compressed bytes cannot be mapped, use layout packed";
   }

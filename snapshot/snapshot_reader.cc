@@ -9,6 +9,7 @@
 #include "snapshot/checksum.h"
 #include "snapshot/manifest_codec.h"
 #include "snapshot/page_codec.h"
+#include "snapshot/payload_mark.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -61,6 +62,21 @@ Result<std::unique_ptr<ReadableFile>> open_part(FileSystem& file_system, const s
                  "'" + path + "': " + std::to_string((*file)->size_bytes()) +
                      " bytes instead of the " + std::to_string(size_bytes) +
                      " that the manifest states"};
+  }
+  return file;
+}
+
+Result<std::unique_ptr<ReadableFile>> open_payload(FileSystem& file_system, const std::string& path,
+                                                   const Manifest& manifest) {
+  STASIS_ASSIGN(auto file,
+                open_part(file_system, path, manifest.payload_bytes + manifest.payload_mark_bytes));
+  if (manifest.payload_mark_bytes != 0) {
+    internal::PayloadMark mark;
+    STASIS_TRY(file->read_at(manifest.payload_bytes, mark));
+    if (auto mine = internal::check_payload_mark(mark, manifest.id, manifest.payload_bytes);
+        !mine) {
+      return std::move(mine).error().with_context(in_file(*file));
+    }
   }
   return file;
 }
@@ -149,8 +165,7 @@ Result<std::unique_ptr<SnapshotReader>> SnapshotReader::open(FileSystem& file_sy
     return std::move(decoded).error().with_context(in_file(*file));
   }
   Manifest& manifest = decoded->manifest;
-  STASIS_ASSIGN(auto payload,
-                open_part(file_system, join_path(path, kPayloadFile), manifest.payload_bytes));
+  STASIS_ASSIGN(auto payload, open_payload(file_system, join_path(path, kPayloadFile), manifest));
   STASIS_ASSIGN(auto index,
                 open_part(file_system, join_path(path, kIndexFile), manifest.index_bytes));
   return std::unique_ptr<SnapshotReader>(new SnapshotReader(path, std::move(manifest),

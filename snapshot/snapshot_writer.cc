@@ -8,6 +8,7 @@
 #include "snapshot/checksum.h"
 #include "snapshot/chunk_table.h"
 #include "snapshot/manifest_codec.h"
+#include "snapshot/payload_mark.h"
 #include "snapshot/payload_writer.h"
 #include "snapshot/publication.h"
 #include "snapshot/worker_threads.h"
@@ -160,6 +161,7 @@ struct SnapshotWriter::State {
   [[nodiscard]] bool sync() const { return options.durability == Durability::kSync; }
 
   Result<void> put_memory(const MemorySource& source, const GpaRanges* dirty);
+  Result<void> write_payload_mark();
   Result<void> finish(WritableFile& file) const;
   Result<void> write_small_file(std::string_view name, std::span<const std::byte> bytes) const;
   Result<void> write_index();
@@ -209,6 +211,13 @@ Result<void> SnapshotWriter::State::put_memory(const MemorySource& source, const
   report.stored_bytes = contents.stored_bytes;
   has_memory = true;
   return {};
+}
+
+Result<void> SnapshotWriter::State::write_payload_mark() {
+  const internal::PayloadMark mark = internal::payload_mark(manifest.id, manifest.payload_bytes);
+  const std::span<const std::byte> bytes(mark);
+  manifest.payload_mark_bytes = kPayloadMarkBytes;
+  return payload->write_at(manifest.payload_bytes, std::span(&bytes, 1));
 }
 
 Result<void> SnapshotWriter::State::finish(WritableFile& file) const {
@@ -300,6 +309,7 @@ Result<WriteReport> SnapshotWriter::commit() && {
   if (!state->has_machine || !state->has_memory) {
     return invalid("a snapshot needs a machine and memory before it is committed");
   }
+  STASIS_TRY(state->write_payload_mark());
   STASIS_TRY(state->finish(*state->payload));
   STASIS_TRY(state->write_index());
   STASIS_TRY(state->write_manifest());

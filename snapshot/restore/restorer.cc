@@ -101,7 +101,7 @@ PlanInput plan_input(const SnapshotChain& chain) {
   input.regions = chain.manifest().regions;
   for (std::size_t depth = 0; depth < chain.depth(); ++depth) {
     const SnapshotReader& reader = chain.at(depth);
-    SourceLayer layer{reader.manifest().layout, reader.payload().size_bytes(),
+    SourceLayer layer{reader.manifest().layout, reader.manifest().payload_bytes,
                       reader.payload().fd() >= 0};
     for (const Extent& extent : reader.manifest().extents) {
       // In a chain of one, nothing can cover what is stored.

@@ -125,6 +125,32 @@ TEST_F(Faults, MissingOversizedAndExchangedFilesAreNoticed) {
   EXPECT_EQ(stasis({"verify", "swapped"}).exit_code, 1);
 }
 
+// A lazy restore compares no checksum of what it maps, and must tell all the same.
+TEST_F(Faults, ThePayloadOfAnotherSnapshotIsRefusedByEveryPolicyNamingBoth) {
+  for (const std::string layout : {"mappable", "packed"}) {
+    save("warm-" + layout, {"--layout", layout});
+    save("other-" + layout, {"--layout", layout});
+    const std::string swapped = "swapped-" + layout;
+    copy("warm-" + layout, swapped);
+    fs::copy_file(file("other-" + layout + "/memory"), file(swapped + "/memory"),
+                  fs::copy_options::overwrite_existing);
+    ASSERT_EQ(fs::file_size(file("warm-" + layout + "/memory")),
+              fs::file_size(file(swapped + "/memory")));
+    const auto id = [&](const std::string& name) {
+      return stasis({"inspect", name, "--json"}).json().at("id").get<std::string>();
+    };
+    for (const std::string policy : {"lazy", "eager"}) {
+      const Outcome outcome = mock({"restore", swapped, "--policy", policy});
+      expect_error(outcome, 8, swapped + "/memory");
+      EXPECT_THAT(outcome.err, HasSubstr(id("warm-" + layout)));
+      EXPECT_THAT(outcome.err, HasSubstr(id("other-" + layout)));
+    }
+    const Outcome verify = stasis({"verify", swapped});
+    EXPECT_EQ(verify.exit_code, 1);
+    EXPECT_THAT(verify.out, HasSubstr(swapped + "/memory"));
+  }
+}
+
 TEST_F(Faults, AFlippedBitAnywhereIsFoundByVerifyAndByAnEagerRestore) {
   save("warm", {"--layout", "packed"});
   for (const std::string part : {"manifest.capnp", "index.capnp", "memory"}) {

@@ -1,5 +1,7 @@
 // The whole way of a snapshot through the program: run, save, restore, change, save the
 // difference, inspect, verify, diff, merge. On the mock everywhere, on KVM where the host has it.
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -237,6 +239,34 @@ TEST_P(Flow, InspectShowsWhatAPersonWantsToKnow) {
   EXPECT_EQ(json.at("codec"), "lz4");
   EXPECT_EQ(json.at("vcpus"), 1);
   EXPECT_FALSE(json.at("vcpu_states").at(0).at("registers").empty());
+}
+
+// By name -> value, as `inspect --registers` shows them.
+nlohmann::json registers_of(const nlohmann::json& inspection) {
+  return inspection.at("vcpu_states").at(0).at("registers");
+}
+
+TEST_P(Flow, DiffNamesEveryRegisterThatDiffersAndNoOther) {
+  save_warm("a");
+  save_warm("b", {"--request", "more"});
+  const nlohmann::json a = registers_of(ok(stasis({"inspect", "a", "--json", "--registers"})));
+  const nlohmann::json b = registers_of(ok(stasis({"inspect", "b", "--json", "--registers"})));
+  std::map<std::string, std::string> expected;
+  for (const auto& [name, value] : a.items()) {
+    if (b.at(name) != value) {
+      expected["vcpu0." + name] = b.at(name).get<std::string>();
+    }
+  }
+  ASSERT_FALSE(expected.empty()) << "the test would prove nothing";
+  std::map<std::string, std::string> seen;
+  const nlohmann::json diff = stasis({"diff", "a", "b", "--json"}).json();
+  for (const nlohmann::json& field : diff.at("fields")) {
+    const auto name = field.at("name").get<std::string>();
+    if (name.rfind("vcpu0.", 0) == 0 && a.contains(name.substr(6))) {
+      seen[name] = field.at("b").get<std::string>();
+    }
+  }
+  EXPECT_EQ(seen, expected);
 }
 
 TEST_P(Flow, ASnapshotIsNeverReplacedWithoutForce) {

@@ -143,6 +143,17 @@ std::vector<Rule> identity_rules() {
       {"id_size", "id is not 16 bytes", [](Body b) { b.setId(kShortData); }},
       {"parent_id_size", "parentId", [](Body b) { b.setParentId(kShortData); }},
       {"parent_root_without_parent", "without a parent", [](Body b) { b.initParentId(0); }},
+      {"parent_path_without_parent", "without a parent",
+       [](Body b) {
+         b.initParentId(0);
+         b.setParentRootLow(0);
+         b.setParentRootHigh(0);
+         for (auto extent : b.getExtents()) {
+           extent.setKind(M::ExtentKind::ZERO);
+           extent.setFileOffset(0);
+         }
+         b.setChunkCount(0);
+       }},
       {"own_parent", "its own parent", [](Body b) { b.setParentId(b.asReader().getId()); }},
       {"id_like_header", "contradict", [](Body b) { b.getId()[0] ^= 1U; }},
       {"creator_like_header", "contradict", [](Body b) { b.setCreator("someone"); }},
@@ -178,6 +189,9 @@ std::vector<Rule> memory_rules() {
       {"chunk_power", "chunk size", [](Body b) { b.setChunkBytes(65536 + 4096); }},
       {"chunk_small", "chunk size", [](Body b) { b.setChunkBytes(2048); }},
       {"chunk_large", "chunk size", [](Body b) { b.setChunkBytes(4U << 20U); }},
+      {"mark_size", "payload mark", [](Body b) { b.setPayloadMarkBytes(16); }},
+      {"layout_low", "layout", [](Body b) { b.setLayout(M::Layout::UNSPECIFIED); }},
+      {"codec_low", "codec", [](Body b) { b.setCodec(M::Codec::UNSPECIFIED); }},
       {"layout", "layout", [](Body b) { b.setLayout(beyond<M::Layout>(3)); }},
       {"codec", "codec", [](Body b) { b.setCodec(beyond<M::Codec>(3)); }},
       {"codec_of_layout", "mappable", [](Body b) { b.setLayout(M::Layout::MAPPABLE); }},
@@ -266,6 +280,7 @@ std::vector<Rule> machine_rules() {
        [](Body b) { b.getVcpus()[0].getState().getX86().initXsave(kXsaveBytesMax + 1); }},
       {"xcr_count", "xcrs",
        [](Body b) { b.getVcpus()[0].getState().getX86().initXcrs(kRegisterListMax + 1); }},
+      {"xcr_order", "ascending", [](Body b) { b.getVcpus()[0].getState().getX86().initXcrs(2); }},
       {"msr_count", "msrs",
        [](Body b) { b.getVcpus()[0].getState().getX86().initMsrs(kRegisterListMax + 1); }},
       {"msr_order", "ascending", [](Body b) { b.getVcpus()[0].getState().getX86().initMsrs(2); }},
@@ -370,6 +385,25 @@ TEST(SnapshotHeader, MustHaveTheMagicWordsAVersionAndTheRightLengths) {
   EXPECT_THAT(refusal([](Header h) { h.setBodyBytes(8); }), HasSubstr("truncated"));
   EXPECT_THAT(refusal([](Header h) { h.setBodyChecksumLow(8); }), HasSubstr("checksum"));
   EXPECT_THAT(refusal([](Header h) { h.getParentId()[3] ^= 1U; }), HasSubstr("contradict"));
+  EXPECT_THAT(refusal([](Header h) { h.setId(kShortData); }), HasSubstr("id is not 16 bytes"));
+  EXPECT_THAT(refusal([](Header h) { h.setParentId(kShortData); }),
+              HasSubstr("id is not 16 bytes"));
+}
+
+TEST(SnapshotHeader, IsOneSegmentOfAtMost4096Bytes) {
+  const auto whole = forge(full_example(), [](Body) {});
+  auto two_segments = whole;
+  two_segments[0] = std::byte{1};
+  EXPECT_THAT(decode_manifest(two_segments).error().message,
+              HasSubstr("does not begin with a header"));
+  auto large = whole;
+  large.resize(std::size_t{64} << 10U);  // All that it claims to have is there.
+  large[4] = std::byte{0x01};            // 513 words.
+  large[5] = std::byte{0x02};
+  EXPECT_THAT(decode_manifest(large).error().message, HasSubstr("does not begin with a header"));
+  large[4] = std::byte{0x00};  // 512 words are allowed: now it is about what they say.
+  EXPECT_THAT(decode_manifest(large).error().message,
+              ::testing::Not(HasSubstr("does not begin with a header")));
 }
 
 TEST(ManifestEncoder, RefusesWhatTheDecoderWouldRefuse) {
