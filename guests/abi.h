@@ -3,7 +3,7 @@
 // This header is compiled into freestanding guests and into the host, on x86-64 and on arm64. It
 // holds numbers and plain structures only: little-endian, natural alignment, no padding that is not
 // named. Additions raise kVersionMinor; anything that an existing guest could notice raises
-// kVersionMajor, and the loader refuses guests of another major version.
+// kVersionMajor, and a guest refuses to start under another major version (guests/runtime).
 #pragma once
 
 #include <cstddef>

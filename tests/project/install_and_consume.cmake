@@ -37,6 +37,11 @@ if(NOT output MATCHES "restored with the same memory")
   message(FATAL_ERROR "the consumer said: ${output}")
 endif()
 run("run the installed program" ${prefix}/bin/stasis --version)
-# The build tree's guests must not be needed: the program finds the installed ones beside itself.
-run("list the installed guests" ${prefix}/bin/stasis doctor --json)
+# The build tree's guests must not be needed: the program finds the installed ones beside itself. Its exit
+# code says whether this host can run them, which is not the question here.
+execute_process(COMMAND ${prefix}/bin/stasis doctor --json RESULT_VARIABLE status OUTPUT_VARIABLE output)
+if(NOT output MATCHES "\"kvstore\"")
+  file(REMOVE_RECURSE ${SCRATCH_DIR})
+  message(FATAL_ERROR "the installed program (exit code ${status}) does not find its guests:\n${output}")
+endif()
 file(REMOVE_RECURSE ${SCRATCH_DIR})
