@@ -16,6 +16,7 @@
 #include "kvm/memory_slots.h"
 #include "kvm/pending_io.h"
 #include "kvm/run_mapping.h"
+#include "kvm/vcpu_state_io.h"
 
 namespace stasis::kvm {
 
@@ -88,7 +89,7 @@ class KvmVcpu final : public Vcpu {
   RunMapping run_;
   PendingIo io_;
   KvmTrapAccess trap_{fd_, run_, *facts_};
-  std::vector<X86CpuidEntry> cpuid_;
+  VcpuSetup given_;
   bool used_ = false;                                // Has run, or has been loaded.
   std::optional<X86SystemRegisters> loaded_system_;  // Until the entry gate has looked at it.
   bool gate_passed_ = false;                         // Since the last load.
