@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kvm/failure_text.h"
+#include "kvm/guest_counter.h"
 #include "kvm/guest_tables.h"
 #include "kvm/kick_signal.h"
 #include "kvm/x86_transfer.h"
@@ -340,6 +341,14 @@ Result<void> KvmVcpu::load_state(const VcpuState& any_state) {
   STASIS_TRY(load_vcpu_before_registers(fd_, *facts_, *state, history, given_));
   STASIS_TRY(load_registers(*state));
   return load_vcpu_after_registers(fd_, *facts_, *state, history);
+}
+
+Result<CounterRelation> KvmVcpu::counter_relation() {
+  STASIS_TRY(check_thread());
+  if (facts_->features().engine == Engine::kPvm) {
+    return kSameCounter;
+  }
+  return read_counter_relation(fd_, given_.native_tsc_khz);
 }
 
 // One KVM_RUN that enters no guest loads three register files at the price of one ioctl.

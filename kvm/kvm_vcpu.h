@@ -47,6 +47,7 @@ class KvmVcpu final : public Vcpu {
   Result<void> complete_read(std::uint64_t value) override;
   Result<VcpuState> save_state() override;
   Result<void> load_state(const VcpuState& state) override;
+  Result<CounterRelation> counter_relation() override;
   void request_exit() noexcept override;
   X86TrapAccess* trap_access() override { return &trap_; }
 
