@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "core/address.h"
+#include "core/text.h"
 #include "kvm/flexible_array.h"
 #include "kvm/host_cpuid.h"
 #include "kvm/x86_transfer.h"
