@@ -41,6 +41,7 @@ Json to_json(const experiments::CheckOutcome& check) {
   return {{"name", check.name},
           {"requirement", check.requirement},
           {"verdict", experiments::name_of(check.verdict)},
+          {"within_noise", check.within_noise},
           {"value", check.value},
           {"low", check.low},
           {"high", check.high},

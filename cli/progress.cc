@@ -12,25 +12,28 @@ namespace stasis::cli {
 namespace {
 
 constexpr MonotonicNs kSecond = 1'000'000'000;
-
-void write_stderr(const std::string& text) {
-  // Progress that cannot be shown is not worth an error.
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
-}
+// Removes what the line holds.
+constexpr const char* kEraseLine = "\r\033[K";
 
 }  // namespace
 
-Progress::Progress(std::string label, ProgressMode mode, const Clock& clock)
+Progress::Progress(std::string label, ProgressMode mode, const Clock& clock, int sink)
     : label_(std::move(label)),
       mode_(mode),
       clock_(clock),
+      sink_(sink),
       begin_(clock.now()),
       next_(begin_ + kSecond) {}
 
 Progress::~Progress() {
   if (shown_ && mode_ == ProgressMode::kTerminal) {
-    write_stderr("\r\033[K");
+    write_out(kEraseLine);
   }
+}
+
+void Progress::write_out(const std::string& text) const {
+  // Progress that cannot be shown is not worth an error.
+  [[maybe_unused]] const ssize_t written = write(sink_, text.data(), text.size());
 }
 
 bool Progress::is_due() {
@@ -47,8 +50,8 @@ bool Progress::is_due() {
 
 void Progress::show(const std::string& text) {
   shown_ = true;
-  write_stderr(mode_ == ProgressMode::kTerminal ? fmt::format("\r\033[K{}", text)
-                                                : fmt::format("stasis: {}\n", text));
+  write_out(mode_ == ProgressMode::kTerminal ? kEraseLine + text
+                                             : fmt::format("stasis: {}\n", text));
 }
 
 void Progress::update(std::uint64_t done_bytes, std::uint64_t total_bytes) {

@@ -1,6 +1,8 @@
 // Progress of anything that takes more than a second, on standard error.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,7 +20,9 @@ enum class ProgressMode : std::uint8_t {
 // Silent during the first second. Not thread-safe.
 class Progress {
  public:
-  Progress(std::string label, ProgressMode mode, const Clock& clock = host_clock());
+  // `clock` and the file descriptor `sink` are borrowed.
+  Progress(std::string label, ProgressMode mode, const Clock& clock = host_clock(),
+           int sink = STDERR_FILENO);
   ~Progress();  // Removes the line.
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -33,10 +37,12 @@ class Progress {
  private:
   [[nodiscard]] bool is_due();
   void show(const std::string& text);
+  void write_out(const std::string& text) const;
 
   std::string label_;
   ProgressMode mode_;
   const Clock& clock_;
+  int sink_;
   MonotonicNs begin_;
   MonotonicNs next_;
   bool shown_ = false;

@@ -12,6 +12,7 @@
 
 #include "core/address.h"
 #include "core/capabilities.h"
+#include "core/counter_relation.h"
 #include "core/guest_memory.h"
 #include "core/ranges.h"
 #include "core/result.h"
@@ -50,6 +51,15 @@ class Vcpu {
   // has a meaning. A device access counts when it is complete: a write when its exit is returned, a
   // read when it is answered. 0 without Capabilities::instruction_budget.
   [[nodiscard]] virtual std::uint64_t instructions_retired() const { return 0; }
+
+  // Where the guest's time-stamp counter stands against the host's, for converting a moment that
+  // the guest has noted. Holds until the next load_state(), or until the guest sets its counter.
+  // kNotSupported where the backend cannot tell: guests of another architecture or with a counter
+  // of their own kind, a host whose counter is unstable.
+  [[nodiscard]] virtual Result<CounterRelation> counter_relation() {
+    return Error{Errc::kNotSupported, 0,
+                 "this backend does not know how its guests' counters follow from the host's"};
+  }
 
   // Registers between exits for a TrapHandler; nullptr where the backend offers none. Part of the
   // vCPU, and valid after an ExitIoWrite until the next run().

@@ -88,6 +88,8 @@ class MachineImpl final : public Machine, private DeviceHost {
   Result<void> step(std::uint64_t instructions) override;
   [[nodiscard]] Result<MachineState> save_state() override;
   Result<void> load_state(const MachineState& state) override;
+  [[nodiscard]] Result<CounterRelation> counter_relation(std::uint32_t vcpu,
+                                                         std::chrono::nanoseconds timeout) override;
   Result<void> set_write_fault_handler(WriteFaultHandler* handler) override;
   Result<void> arm_dirty(DirtyTracker& tracker) override;
   Result<GpaRanges> collect_dirty(DirtyTracker& tracker) override;
@@ -373,6 +375,23 @@ void MachineImpl::take_standings(const MachineState& state) {
     threads_[i]->set_standing(standing_of(state, i));
   }
   context_.halted.store(count_halted(state), std::memory_order_relaxed);
+}
+
+Result<CounterRelation> MachineImpl::counter_relation(std::uint32_t vcpu,
+                                                      std::chrono::nanoseconds timeout) {
+  if (vcpu >= threads_.size()) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "counter of vCPU " + std::to_string(vcpu) + ": the machine has " +
+                     std::to_string(threads_.size())};
+  }
+  std::optional<Result<CounterRelation>> answer;
+  const auto ask = [&answer](Vcpu& its_vcpu) { answer = its_vcpu.counter_relation(); };
+  if (!threads_[vcpu]->interrupt_for(ask, deadline_after(timeout))) {
+    return Error{
+        Errc::kTimeout, 0,
+        "counter of vCPU " + std::to_string(vcpu) + ": it is not out of the guest in time"};
+  }
+  return *std::move(answer);
 }
 
 Result<void> MachineImpl::set_write_fault_handler(WriteFaultHandler* handler) {

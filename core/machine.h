@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/counter_relation.h"
 #include "core/device.h"
 #include "core/dirty_tracker.h"
 #include "core/guest_memory.h"
@@ -99,6 +100,11 @@ class Machine {
   // kMismatch if the number of vCPUs or the devices differ. On any other error the Machine must be
   // destroyed: it may be half loaded. Events of the state before are forgotten.
   virtual Result<void> load_state(const MachineState& state) = 0;
+
+  // Vcpu::counter_relation() of one vCPU. Of a running Machine, that vCPU leaves the guest for it
+  // and goes on; kTimeout if it did not come, kInvalidArgument if there is no such vCPU.
+  [[nodiscard]] virtual Result<CounterRelation> counter_relation(
+      std::uint32_t vcpu, std::chrono::nanoseconds timeout) = 0;
 
   // Who is told of ExitWriteProtected; nullptr makes such an exit a kHostFailed event. Paused only.
   virtual Result<void> set_write_fault_handler(WriteFaultHandler* handler) = 0;

@@ -146,6 +146,24 @@ void VcpuThread::wait_done() {
   }
 }
 
+bool VcpuThread::interrupt_for(Task task, std::chrono::steady_clock::time_point deadline) {
+  bool goes_on = false;
+  {
+    const MutexLock lock(mutex_);
+    goes_on = may_run_;
+  }
+  forbid_run();
+  const bool outside = wait_outside(deadline);
+  if (outside) {
+    post(std::move(task));
+    wait_done();
+  }
+  if (goes_on) {
+    allow_run(Hold::kKeep);
+  }
+  return outside;
+}
+
 void VcpuThread::step(std::uint64_t instructions) {
   WriteFaultHandler* handler = nullptr;
   {

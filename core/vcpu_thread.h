@@ -72,6 +72,9 @@ class VcpuThread {
   using Task = std::function<void(Vcpu&)>;
   void post(Task task);
   void wait_done();
+  // Owner, at any time: as post() and wait_done(); a vCPU in the guest leaves it for the task and
+  // goes on. False, and the task is not executed, when it was still inside at `deadline`.
+  [[nodiscard]] bool interrupt_for(Task task, std::chrono::steady_clock::time_point deadline);
   // Owner, while outside: retires up to `instructions` more, unless parked, halted or held.
   void step(std::uint64_t instructions);
 

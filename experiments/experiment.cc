@@ -106,6 +106,14 @@ std::string_view name_of(CheckOutcome::Verdict verdict) {
   return "unknown verdict";
 }
 
+std::string verdict_text(const CheckOutcome& check) {
+  std::string text(name_of(check.verdict));
+  if (check.within_noise) {
+    text += ", within noise";
+  }
+  return text;
+}
+
 std::vector<ExperimentInfo> list() {
   std::vector<ExperimentInfo> infos;
   infos.reserve(kExperiments.size());

@@ -63,9 +63,14 @@ struct CheckOutcome {
   double value = 0;  // Of the left side; the interval is the 95 % confidence interval.
   double low = 0, high = 0;
   double limit = 0;
+  // The interval contains the limit, or a single pair gives none: another run may well decide
+  // otherwise. Never of a maximum, a count or a fit, which have no interval (low == high == value).
+  bool within_noise = false;
   std::string figures;  // The values in words, or why the check does not apply.
 };
 std::string_view name_of(CheckOutcome::Verdict verdict);
+// The verdict as reports show it: "pass", "FAIL", each also with ", within noise", or "n/a".
+std::string verdict_text(const CheckOutcome& check);
 
 // Value.
 struct RunOutcome {

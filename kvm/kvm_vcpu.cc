@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "kvm/failure_text.h"
+#include "kvm/guest_counter.h"
 #include "kvm/guest_tables.h"
 #include "kvm/kick_signal.h"
-#include "kvm/vcpu_state_io.h"
 #include "kvm/x86_transfer.h"
 
 namespace stasis::kvm {
@@ -33,7 +33,7 @@ Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<H
   STASIS_TRY(set_cpuid(fd, cpuid));
   std::unique_ptr<KvmVcpu> vcpu(
       new KvmVcpu(std::move(fd), std::move(run), std::move(facts), slots, created, signal_number));
-  vcpu->cpuid_ = std::move(cpuid);
+  vcpu->given_.cpuid = std::move(cpuid);
   return std::unique_ptr<Vcpu>(std::move(vcpu));
 }
 
@@ -320,7 +320,7 @@ Result<void> KvmVcpu::discard_instruction() {
 Result<VcpuState> KvmVcpu::save_state() {
   STASIS_TRY(check_thread());
   STASIS_TRY(finish_instruction());
-  STASIS_ASSIGN(X86VcpuState state, save_vcpu(fd_, *facts_, cpuid_));
+  STASIS_ASSIGN(X86VcpuState state, save_vcpu(fd_, *facts_, given_.cpuid));
   return VcpuState(std::move(state));
 }
 
@@ -338,9 +338,17 @@ Result<void> KvmVcpu::load_state(const VcpuState& any_state) {
   used_ = true;
   gate_passed_ = false;
   loaded_system_ = state->system;
-  STASIS_TRY(load_vcpu_before_registers(fd_, *facts_, *state, history, cpuid_));
+  STASIS_TRY(load_vcpu_before_registers(fd_, *facts_, *state, history, given_));
   STASIS_TRY(load_registers(*state));
   return load_vcpu_after_registers(fd_, *facts_, *state, history);
+}
+
+Result<CounterRelation> KvmVcpu::counter_relation() {
+  STASIS_TRY(check_thread());
+  if (facts_->features().engine == Engine::kPvm) {
+    return kSameCounter;
+  }
+  return read_counter_relation(fd_, given_.native_tsc_khz);
 }
 
 // One KVM_RUN that enters no guest loads three register files at the price of one ioctl.

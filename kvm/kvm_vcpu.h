@@ -16,6 +16,7 @@
 #include "kvm/memory_slots.h"
 #include "kvm/pending_io.h"
 #include "kvm/run_mapping.h"
+#include "kvm/vcpu_state_io.h"
 
 namespace stasis::kvm {
 
@@ -46,6 +47,7 @@ class KvmVcpu final : public Vcpu {
   Result<void> complete_read(std::uint64_t value) override;
   Result<VcpuState> save_state() override;
   Result<void> load_state(const VcpuState& state) override;
+  Result<CounterRelation> counter_relation() override;
   void request_exit() noexcept override;
   X86TrapAccess* trap_access() override { return &trap_; }
 
@@ -88,7 +90,7 @@ class KvmVcpu final : public Vcpu {
   RunMapping run_;
   PendingIo io_;
   KvmTrapAccess trap_{fd_, run_, *facts_};
-  std::vector<X86CpuidEntry> cpuid_;
+  VcpuSetup given_;
   bool used_ = false;                                // Has run, or has been loaded.
   std::optional<X86SystemRegisters> loaded_system_;  // Until the entry gate has looked at it.
   bool gate_passed_ = false;                         // Since the last load.

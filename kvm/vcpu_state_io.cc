@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "core/address.h"
+#include "core/text.h"
 #include "kvm/flexible_array.h"
 #include "kvm/host_cpuid.h"
 #include "kvm/x86_transfer.h"
@@ -16,12 +16,6 @@ namespace {
 using MsrArray = FlexibleArray<kvm_msrs, kvm_msr_entry>;
 
 constexpr std::uint32_t kIa32Tsc = 0x10;
-// SDM vol. 1, 13.4.2: XSTATE_BV is the first word of the header after the legacy region.
-constexpr std::size_t kXstateBvOffset = 512;
-constexpr std::size_t kXsaveLegacyAndHeaderBytes = 576;
-// A guest clock that runs wrong by more than this is refused where KVM cannot scale it. The same
-// bound as the kernel's own tolerance (tsc_tolerance_ppm).
-constexpr std::uint64_t kTscTolerancePpm = 250;
 
 Error mismatch(std::string message) {
   return Error{Errc::kMismatch, 0, std::move(message)};
@@ -113,22 +107,10 @@ Result<void> load_msrs(const KvmFd& vcpu, const X86VcpuState& state, bool restor
 
 Result<void> load_xcrs(const KvmFd& vcpu, const X86VcpuState& state, VcpuHistory history,
                        const HostFacts& facts) {
-  const bool as_reset =
-      state.xcrs.size() == 1 && state.xcrs[0].index == 0 && state.xcrs[0].value == 1;
-  if (state.xcrs.empty() || (as_reset && history == VcpuHistory::kFresh)) {
+  STASIS_ASSIGN(const XcrLoad load, plan_xcrs(state.xcrs, history, facts.features().engine,
+                                              facts.features().guest_xcr0));
+  if (load == XcrLoad::kNothing) {
     return {};
-  }
-  // The PVM module runs guests with the host's own XCR0, whatever the vCPU's says, and refuses to
-  // change that one: a state that needs no more than the host has is met already.
-  if (facts.features().engine == Engine::kPvm && state.xcrs.size() == 1 &&
-      state.xcrs[0].index == 0 && (state.xcrs[0].value & ~facts.features().guest_xcr0) == 0) {
-    return {};
-  }
-  if (state.xcrs.size() > KVM_MAX_XCRS) {
-    return Error{Errc::kInvalidArgument, 0,
-                 "the state has " + std::to_string(state.xcrs.size()) +
-                     " extended control registers; there are at most " +
-                     std::to_string(KVM_MAX_XCRS)};
   }
   kvm_xcrs xcrs{};
   xcrs.nr_xcrs = static_cast<std::uint32_t>(state.xcrs.size());
@@ -137,37 +119,29 @@ Result<void> load_xcrs(const KvmFd& vcpu, const X86VcpuState& state, VcpuHistory
     xcrs.xcrs[i].value = state.xcrs[i].value;
   }
   if (!vcpu.apply(kSetXcrs, &xcrs)) {
-    return mismatch(
-        "XCR0 = " + hex(state.xcrs[0].value) + " is refused by this host, whose guests can have " +
-        hex(facts.features().guest_xcr0) + ": restore on a host with these CPU features");
+    return refused_xcr0(state.xcrs[0].value, facts.features().guest_xcr0);
   }
   return {};
 }
 
+// `native_khz` is what a vCPU of this host has before any other frequency was set; 0: not asked
+// yet, which is only so before the first load.
 Result<void> load_tsc_frequency(const KvmFd& vcpu, const X86VcpuState& state,
-                                const HostFacts& facts) {
+                                const HostFacts& facts, std::uint32_t& native_khz) {
   if (facts.features().engine == Engine::kPvm || state.tsc_khz == 0) {
     return {};
   }
   STASIS_ASSIGN(const int answer, vcpu.call(kGetTscKhz, 0));
-  const auto host_khz = static_cast<std::uint64_t>(answer);
-  const std::uint64_t saved_khz = state.tsc_khz;
-  const std::uint64_t distance = host_khz > saved_khz ? host_khz - saved_khz : saved_khz - host_khz;
-  if (distance * 1000000 <= host_khz * kTscTolerancePpm) {
-    return {};
+  const auto present_khz = static_cast<std::uint32_t>(answer);
+  if (native_khz == 0) {
+    native_khz = present_khz;
   }
-  if (facts.features().has_tsc_scaling && vcpu.apply(kSetTscKhz, state.tsc_khz)) {
-    return {};
+  STASIS_ASSIGN(const std::uint32_t wanted_khz,
+                plan_tsc_khz(state.tsc_khz, native_khz, facts.features().has_tsc_scaling));
+  if (wanted_khz != present_khz && !vcpu.apply(kSetTscKhz, wanted_khz)) {
+    return refused_tsc_khz(state.tsc_khz, native_khz);
   }
-  return mismatch("the guest's time-stamp counter runs at " + std::to_string(saved_khz) +
-                  " kHz, this host's at " + std::to_string(host_khz) +
-                  " kHz, and its KVM cannot scale it: restore on a host with that frequency");
-}
-
-// What a guest with this list may enable (SDM vol. 2A, CPUID leaf 0xd).
-std::uint64_t xcr0_of(const std::vector<X86CpuidEntry>& cpuid) {
-  const X86CpuidEntry* leaf = find_leaf(cpuid, 0xd, 0);
-  return leaf == nullptr ? 3 : (std::uint64_t{leaf->edx} << 32U) | leaf->eax;
+  return {};
 }
 
 std::vector<X86CpuidEntry> without_apic_id(std::vector<X86CpuidEntry> cpuid) {
@@ -265,66 +239,11 @@ Result<X86VcpuState> save_vcpu(const KvmFd& vcpu, HostFacts& facts,
   return state;
 }
 
-Result<void> check_features(const std::vector<X86CpuidEntry>& wanted,
-                            const std::vector<X86CpuidEntry>& host) {
-  const std::vector<std::string> needed = features_of(wanted, xcr0_of(wanted));
-  const std::vector<std::string> present = features_of(host, xcr0_of(host));
-  std::string missing;
-  for (const std::string& feature : needed) {
-    if (!std::binary_search(present.begin(), present.end(), feature)) {
-      missing += missing.empty() ? "" : ", ";
-      missing += feature;
-    }
-  }
-  if (!missing.empty()) {
-    return mismatch("this host lacks the CPU feature(s) " + missing +
-                    " that the guest was given: restore on a host that has them");
-  }
-  return {};
-}
-
-Result<void> check_xsave(const X86VcpuState& state, const std::vector<X86CpuidEntry>& host,
-                         std::uint64_t host_xcr0, std::size_t host_bytes) {
-  if (state.xsave.empty()) {
-    return {};
-  }
-  if (state.xsave.size() < kXsaveLegacyAndHeaderBytes) {
-    return Error{Errc::kInvalidArgument, 0,
-                 "the XSAVE image has " + std::to_string(state.xsave.size()) +
-                     " bytes; the smallest possible has " +
-                     std::to_string(kXsaveLegacyAndHeaderBytes)};
-  }
-  std::uint64_t components = 0;
-  std::memcpy(&components, state.xsave.data() + kXstateBvOffset, sizeof(components));
-  for (std::uint32_t i = 0; i < 63; ++i) {
-    if (((components >> i) & 1U) == 0) {
-      continue;
-    }
-    const std::string name(xsave_component_name(i));
-    if (((host_xcr0 >> i) & 1U) == 0 && i >= 2) {
-      return mismatch("the guest has " + name + " state (XSAVE component " + std::to_string(i) +
-                      "), which this host cannot give to a guest: restore on a host with it");
-    }
-    const X86CpuidEntry* here = find_leaf(host, 0xd, i);
-    const X86CpuidEntry* there = find_leaf(state.cpuid, 0xd, i);
-    if (i < 2 || here == nullptr) {
-      continue;
-    }
-    const bool moved = there != nullptr && (there->eax != here->eax || there->ebx != here->ebx);
-    if (moved || !fits(here->ebx, here->eax, std::min(state.xsave.size(), host_bytes))) {
-      return mismatch("this host keeps " + name +
-                      " state at another place of the XSAVE image "
-                      "than the host that saved it: restore on a CPU of the same vendor");
-    }
-  }
-  return {};
-}
-
 Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
                                         const X86VcpuState& state, VcpuHistory history,
-                                        std::vector<X86CpuidEntry>& cpuid) {
+                                        VcpuSetup& given) {
   STASIS_ASSIGN(const std::vector<X86CpuidEntry> host, facts.guest_cpuid());
-  if (!state.cpuid.empty() && state.cpuid != cpuid) {
+  if (!state.cpuid.empty() && state.cpuid != given.cpuid) {
     if (without_apic_id(state.cpuid) != without_apic_id(host)) {
       STASIS_TRY(check_features(state.cpuid, host));
     }
@@ -335,10 +254,10 @@ Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
                            ? ": a vCPU that has run keeps its list; load into a new one"
                            : ""));
     }
-    cpuid = state.cpuid;
+    given.cpuid = state.cpuid;
   }
   STASIS_TRY(check_xsave(state, host, facts.features().guest_xcr0, facts.features().xsave_bytes));
-  STASIS_TRY(load_tsc_frequency(vcpu, state, facts));
+  STASIS_TRY(load_tsc_frequency(vcpu, state, facts, given.native_tsc_khz));
   return load_xcrs(vcpu, state, history, facts);
 }
 

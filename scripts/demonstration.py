@@ -125,9 +125,12 @@ class Demonstration:
         self.report["floor_run"] = self.run("floor", "experiment", "run", "floor", "--quick", "--out",
                                             str(directory))
         cells: dict[str, dict[str, list[float]]] = {}
+        errors: dict[str, str] = {}
         with open(directory / "rows.jsonl", encoding="utf-8") as rows:
             for line in rows:
                 row = json.loads(line)
+                if row.get("error"):
+                    errors.setdefault(row["cell"], row["error"])
                 if row.get("warmup") or row.get("error"):
                     continue
                 for metric, value in row["metrics"].items():
@@ -135,6 +138,7 @@ class Demonstration:
         self.report["floor"] = {cell: {metric: statistics.median(values)
                                        for metric, values in metrics.items()}
                                 for cell, metrics in cells.items()}
+        self.report["floor_errors"] = errors
 
     def go(self) -> None:
         if self.out.exists():

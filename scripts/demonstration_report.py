@@ -1,5 +1,7 @@
 """Turns the records of demonstration.py into a page of text and a page of HTML."""
 
+from __future__ import annotations  # `X | None` is of Python 3.10; 3.9 will do.
+
 import html
 import statistics
 
@@ -69,39 +71,70 @@ def milestones(report: dict) -> Table:
     return table
 
 
-def floor_cell(report: dict, name: str) -> tuple[float, dict[str, float]]:
-    """The cell "floor/NAME/SIZEM" of the size nearest to the guest's, and its size in bytes."""
+def floor_cell(report: dict, name: str, metric: str) -> tuple[float, float] | None:
+    """Of the cells "floor/NAME/SIZEM" that have the metric, the one of the size nearest to the
+    guest's: its size in bytes and the metric. None without any."""
     wanted = report["run"]["saved"]["memory_bytes"]
-    cells = {float(cell.rsplit("/", 1)[1].rstrip("M")) * 2**20: metrics
-             for cell, metrics in report["floor"].items() if cell.startswith(f"floor/{name}/")}
+    cells = {float(cell.rsplit("/", 1)[1].rstrip("M")) * 2**20: metrics[metric]
+             for cell, metrics in report["floor"].items()
+             if cell.startswith(f"floor/{name}/") and metrics.get(metric, 0) > 0}
+    if not cells:
+        return None
     nearest = min(cells, key=lambda bytes_: abs(bytes_ - wanted))
     return nearest, cells[nearest]
 
 
-def multiples(report: dict) -> Table:
-    """Restores held against bare KVM calls, and eager filling against memcpy."""
+def why_no_floor(report: dict, name: str) -> str:
+    """Why floor_cell() has none: what a trial of that floor said, or that there was none."""
+    for cell, error in report.get("floor_errors", {}).items():
+        if cell.startswith(f"floor/{name}/"):
+            return error
+    return "it was not measured"
+
+
+def per_floor(values: list[float], floor: float | None) -> str:
+    return f"{statistics.median(values) / floor:.2f} ×" if values and floor else "-"
+
+
+def filling(trials: list[dict]) -> tuple[float, list[float]]:
+    """How many bytes the restores filled, and for how many nanoseconds each did it."""
+    filled = statistics.median(trial["counters"]["filled_bytes"] for trial in trials)
+    ends = ((trial["milestones_ns"].get("header"), trial["milestones_ns"].get("prefetched"))
+            for trial in trials)
+    return filled, [end - begin for begin, end in ends if begin is not None and end is not None]
+
+
+def multiples(report: dict) -> tuple[Table, list[str]]:
+    """Restores held against bare KVM calls, and eager filling against memcpy; and a note on every
+    row that could not be."""
     names = list(report["restores"])
-    bare_bytes, bare_metrics = floor_cell(report, "bare_kvm")
-    bare = bare_metrics["first_instruction_ns"]
-    copied_bytes, copy_metrics = floor_cell(report, "memcpy_to_fresh")
-    copy_rate = copied_bytes / copy_metrics["memcpy_to_fresh_ns"]  # Bytes a nanosecond.
-    table = Table(f"As multiples of the floor: bare KVM calls to the first instruction of a guest of "
-                  f"{size(bare_bytes)} take {duration(bare)}, memcpy into fresh memory runs at "
-                  f"{copy_rate * 1e9 / 2**30:.3g} GiB/s", ["", *names])
+    bare = floor_cell(report, "bare_kvm", "first_instruction_ns")
+    copy = floor_cell(report, "memcpy_to_fresh", "memcpy_to_fresh_ns")
+    titles, notes = [], []
+    if bare:
+        titles.append(f"bare KVM calls to the first instruction of a guest of {size(bare[0])} take "
+                      f"{duration(bare[1])}")
+    else:
+        notes.append("No multiples of bare KVM calls: " + why_no_floor(report, "bare_kvm"))
+    if copy:
+        titles.append(f"memcpy into fresh memory runs at {copy[0] / copy[1] * 1e9 / 2**30:.3g} GiB/s")
+    else:
+        notes.append("No multiples of memcpy: " + why_no_floor(report, "memcpy_to_fresh"))
+    table = Table("As multiples of the floor: " + (", ".join(titles) or "none was measured"),
+                  ["", *names])
     for milestone in ("vcpu_enter", "first_instruction", "first_response"):
         columns = [milestone_values(report["restores"][name], milestone) for name in names]
-        table.add(milestone, *(f"{statistics.median(column) / bare:.2f} ×" if column else "-"
-                               for column in columns))
+        table.add(milestone, *(per_floor(column, bare[1] if bare else None) for column in columns))
+    if not any(milestone_values(report["restores"][name], "first_instruction") for name in names):
+        notes.append("No first instruction: the guest's time-stamp counter was not noted, or could not "
+                     "be converted into the host's.")
     cells = []
     for name in names:
-        trials = report["restores"][name]
-        filled = statistics.median(trial["counters"]["filled_bytes"] for trial in trials)
-        times = [trial["milestones_ns"]["prefetched"] - trial["milestones_ns"]["header"]
-                 for trial in trials if trial["milestones_ns"]["prefetched"] is not None]
-        eager = name.endswith("-eager") and times and filled > 0
-        cells.append(f"{statistics.median(times) / (filled / copy_rate):.2f} ×" if eager else "-")
+        filled, times = filling(report["restores"][name])
+        eager = name.endswith("-eager") and copy and filled > 0
+        cells.append(per_floor(times, filled * copy[1] / copy[0] if eager else None))
     table.add("header to prefetched / memcpy", *cells)
-    return table
+    return table, notes
 
 
 def saves(report: dict) -> Table:
@@ -135,8 +168,9 @@ def provenance(report: dict) -> list[str]:
 
 def render(report: dict) -> tuple[str, str]:
     """The report as text and as a self-contained page."""
-    tables = [proofs(report), saves(report), milestones(report), multiples(report)]
-    notes = provenance(report)
+    against_floor, notes = multiples(report)
+    tables = [proofs(report), saves(report), milestones(report), against_floor]
+    notes += provenance(report)
     text = "\n".join(table.as_text() for table in tables) + "\n" + "\n".join(notes) + "\n"
     style = ("body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
              "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;"

@@ -152,6 +152,20 @@ Result<Response> SessionImpl::take_response(std::chrono::nanoseconds timeout) {
   return response;
 }
 
+// The vCPU that answers requests, and notes when it resumed, is the first.
+std::optional<CounterRelation> SessionImpl::counter_relation() {
+  switch (machine_->capabilities().clock_policy) {
+    case ClockPolicy::kHostCounter:
+      return kSameCounter;
+    case ClockPolicy::kInstructions:
+      return std::nullopt;
+    case ClockPolicy::kGuestContinues:
+      break;
+  }
+  Result<CounterRelation> relation = machine_->counter_relation(0, kPauseTimeout);
+  return relation ? std::optional(*relation) : std::nullopt;
+}
+
 void SessionImpl::note_first_instruction() {
   if (!parts_.restored || !parts_.anchor || parts_.milestones->at(Milestone::kFirstInstruction)) {
     return;
@@ -161,8 +175,13 @@ void SessionImpl::note_first_instruction() {
   if (!counter || !now) {
     return;
   }
-  // A counter from before the restore, or one that is not the host's, lies outside the anchors.
-  if (const auto converted = convert_tsc(*counter, *parts_.anchor, *now)) {
+  // Only now, when all is measured: a guest with a counter of its own is stopped for it.
+  const std::optional<CounterRelation> relation = counter_relation();
+  if (!relation) {
+    return;
+  }
+  // A counter from before the restore lies outside the anchors.
+  if (const auto converted = convert_guest_tsc(*counter, *relation, *parts_.anchor, *now)) {
     parts_.milestones->record_at(Milestone::kFirstInstruction, converted->at);
     first_instruction_error_ns_ = converted->error_ns;
   }

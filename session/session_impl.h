@@ -97,6 +97,8 @@ class SessionImpl final : public Session {
   Result<void> note(const MachineEvent& event);
   // Lets the guest run if it is paused, or held at a doorbell that ended a phase.
   Result<void> release();
+  // How the guest's counter follows from the host's; nothing where that cannot be told.
+  [[nodiscard]] std::optional<CounterRelation> counter_relation();
   // Records kFirstInstruction if the guest has executed since the restore.
   void note_first_instruction();
   // Ends the sampling of residency, if there is any, and records kResidentP90: not later than `at`,

@@ -49,4 +49,24 @@ std::optional<TscConversion> convert_tsc(std::uint64_t tsc, const TscAnchor& bef
   return TscConversion{.at = before.at + std::llroundl(ns), .error_ns = error + 1};
 }
 
+std::optional<TscConversion> convert_guest_tsc(std::uint64_t guest_tsc,
+                                               const CounterRelation& relation,
+                                               const TscAnchor& before, const TscAnchor& after) {
+  const std::optional<HostCounter> host = host_counter_at(guest_tsc, relation);
+  std::optional<TscConversion> converted =
+      host ? convert_tsc(host->value, before, after) : std::nullopt;
+  if (!converted) {
+    return std::nullopt;
+  }
+  // A relation that is worse than the whole span says nothing, and would overflow below.
+  if (host->error_ticks > after.tsc - before.tsc) {
+    return std::nullopt;
+  }
+  const long double ns_for_a_tick = static_cast<long double>(after.at - before.at) /
+                                    static_cast<long double>(after.tsc - before.tsc);
+  converted->error_ns += static_cast<std::int64_t>(
+      std::ceil(static_cast<long double>(host->error_ticks) * ns_for_a_tick));
+  return converted;
+}
+
 }  // namespace stasis::session

@@ -6,12 +6,16 @@
 // Each anchor is uncertain by the time between the two clock readings that enclose its counter
 // reading; interpolation cannot be worse than the worse anchor. That bound is reported, not
 // assumed.
+//
+// A guest whose counter is not the host's has its reading turned into the host's first, by the
+// relation of the two (core/counter_relation.h).
 #pragma once
 
 #include <cstdint>
 #include <optional>
 
 #include "core/clock.h"
+#include "core/counter_relation.h"
 
 namespace stasis::session {
 
@@ -36,5 +40,10 @@ struct TscConversion {
 // not read in between) or the anchors are not in order.
 std::optional<TscConversion> convert_tsc(std::uint64_t tsc, const TscAnchor& before,
                                          const TscAnchor& after);
+
+// The same for a reading of a guest's counter. The relation's own error is in the result's.
+std::optional<TscConversion> convert_guest_tsc(std::uint64_t guest_tsc,
+                                               const CounterRelation& relation,
+                                               const TscAnchor& before, const TscAnchor& after);
 
 }  // namespace stasis::session

@@ -10,10 +10,13 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
+#include "kvm/guest_counter.h"
+#include "kvm/kvm_fd.h"
 #include "kvm/kvm_uapi.h"
 #include "session/tsc_clock.h"
 
@@ -152,6 +155,33 @@ Result<void> run_guest(int vcpu, const kvm_run& run) {
   return {};
 }
 
+// The guest's counter at its first instruction, on the host's clock. A counter that lies between
+// the anchors, which are milliseconds of the centuries that it can count, is the host's own: so it
+// is under the PVM module, where KVM's word about an offset says nothing. A new VM's own starts
+// near 0.
+Result<session::TscConversion> place(std::uint64_t counter, const session::TscAnchor& before,
+                                     const session::TscAnchor& after, const kvm::KvmFd& vcpu) {
+  if (const auto shared = session::convert_tsc(counter, before, after)) {
+    return *shared;
+  }
+  const auto fail = [](const std::string& why) {
+    return Error{.code = Errc::kNotSupported,
+                 .message =
+                     "bare KVM floor: the guest's time-stamp counter is not the host's, and "
+                     "its first instruction cannot be placed on the host's clock: " +
+                     why};
+  };
+  const Result<CounterRelation> relation = kvm::read_counter_relation(vcpu, 0);
+  if (!relation) {
+    return fail(relation.error().message);
+  }
+  const auto converted = session::convert_guest_tsc(counter, *relation, before, after);
+  if (!converted) {
+    return fail("by KVM's word about the counter it did not run between begin and end");
+  }
+  return *converted;
+}
+
 struct Device {
   UniqueFd fd;
   std::size_t run_bytes = 0;
@@ -211,10 +241,11 @@ Result<BareKvmTimes> measure_bare_kvm(std::uint64_t memory_bytes) {
   }
   times.slot = steps.next();
 
-  const UniqueFd vcpu(::ioctl(vm.get(), KVM_CREATE_VCPU, 0));
-  if (!vcpu.is_open()) {
+  UniqueFd created(::ioctl(vm.get(), KVM_CREATE_VCPU, 0));
+  if (!created.is_open()) {
     return refused("KVM_CREATE_VCPU");
   }
+  const kvm::KvmFd vcpu(std::move(created));
   const Mapping run(
       ::mmap(nullptr, device.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0),
       device.run_bytes);
@@ -231,17 +262,14 @@ Result<BareKvmTimes> measure_bare_kvm(std::uint64_t memory_bytes) {
   const std::optional<session::TscAnchor> after = session::take_tsc_anchor();
   std::uint64_t counter = 0;
   std::memcpy(&counter, memory.bytes() + kCounter, sizeof(counter));
-  const std::optional<session::TscConversion> first =
-      before && after ? session::convert_tsc(counter, *before, *after) : std::nullopt;
-  if (!first) {
+  if (!before || !after) {
     return Error{.code = Errc::kNotSupported,
-                 .message =
-                     "bare KVM floor: the guest's time-stamp counter is not the host's, so "
-                     "its first instruction cannot be placed on the host's clock"};
+                 .message = "bare KVM floor: this host has no time-stamp counter"};
   }
-  times.enter = first->at - entered;
-  times.first_instruction = first->at - begin;
-  times.error = first->error_ns;
+  STASIS_ASSIGN(const session::TscConversion first, place(counter, *before, *after, vcpu));
+  times.enter = first.at - entered;
+  times.first_instruction = first.at - begin;
+  times.error = first.error_ns;
   return times;
 }
 

@@ -10,6 +10,7 @@
 //   KVM_SET_REGS
 //   KVM_RUN                      the guest's first instruction is RDTSC; it stores the value to
 //                                memory and leaves by a store to an address without memory
+// Where the guest's counter is not the host's, KVM is asked for the relation afterwards.
 // Opening /dev/kvm and asking its run structure's size come before: a monitor does that once.
 #pragma once
 
@@ -29,7 +30,8 @@ struct BareKvmTimes {
 };
 
 // `memory_bytes` is a multiple of 2 MiB, at least 4 MiB. kNotSupported without usable /dev/kvm or
-// without a counter that guest and host share; kBackend if KVM refuses a step, naming it.
+// if the guest's counter cannot be converted into the host's; kBackend if KVM refuses a step,
+// naming it.
 Result<BareKvmTimes> measure_bare_kvm(std::uint64_t memory_bytes);
 
 }  // namespace stasis::experiments

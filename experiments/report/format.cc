@@ -44,6 +44,17 @@ std::string digits(double value) {
   return size >= 10 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
 }
 
+// Three significant digits, but a value below 1 never reads as 1: an R^2 of 0.99996 is not a
+// perfect fit, and a reader must see how far it is from one.
+std::string three_digits(double value) {
+  constexpr int kDigitsMax = 17;  // Tells every double from its neighbours.
+  std::string text = fmt::format("{:.3g}", value);
+  for (int count = 4; value < 1 && text == "1" && count <= kDigitsMax; ++count) {
+    text = fmt::format("{:.{}g}", value, count);
+  }
+  return text;
+}
+
 std::string with_unit(const std::string& text, std::string_view unit) {
   return unit.empty() ? text : fmt::format("{} {}", text, unit);
 }
@@ -71,7 +82,7 @@ std::string format_check(const CheckOutcome& check) {
     return "-";
   }
   return check.low == check.high
-             ? fmt::format("{:.3g}", check.value)
+             ? three_digits(check.value)
              : fmt::format("{:.3f} ({:.3f} - {:.3f})", check.value, check.low, check.high);
 }
 

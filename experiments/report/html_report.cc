@@ -153,13 +153,14 @@ std::string checks_table(const std::vector<CheckOutcome>& checks) {
       "<table><tr><th>check</th><th>verdict</th><th class=\"n\">value (95 % interval)</th>"
       "<th>figures</th></tr>\n";
   for (const CheckOutcome& check : checks) {
-    const char* style = check.verdict == CheckOutcome::Verdict::kPass   ? "pass"
+    const char* style = check.within_noise                              ? "warn"
+                        : check.verdict == CheckOutcome::Verdict::kPass ? "pass"
                         : check.verdict == CheckOutcome::Verdict::kFail ? "fail"
                                                                         : "na";
     html += fmt::format(
         "<tr><td>{}</td><td class=\"{}\">{}</td><td class=\"n\">{}</td><td class=\"soft\">{}</td>"
         "</tr>\n",
-        escaped(check.requirement), style, name_of(check.verdict), escaped(format_check(check)),
+        escaped(check.requirement), style, verdict_text(check), escaped(format_check(check)),
         escaped(check.figures));
   }
   return html + "</table>\n";
@@ -249,7 +250,10 @@ std::string render_html(const ReportData& data) {
                         escaped(data.not_quotable_because));
   }
   if (!data.checks.empty()) {
-    html += "<h2>Checks</h2>\n" + checks_table(data.checks);
+    html +=
+        "<h2>Checks</h2>\n<p class=\"soft\">Within noise: the interval contains the limit; another "
+        "run may decide otherwise.</p>\n" +
+        checks_table(data.checks);
   }
   html +=
       "<h2>Medians</h2>\n<p class=\"soft\">Line: 95 % interval. Grey: the physical floor, "

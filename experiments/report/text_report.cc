@@ -51,7 +51,7 @@ std::string cells_text(const std::vector<CellSummary>& cells) {
 std::string checks_text(const std::vector<CheckOutcome>& checks) {
   std::string text;
   for (const CheckOutcome& check : checks) {
-    text += fmt::format("  {:<4}  {}\n        {}: {}\n", name_of(check.verdict), check.requirement,
+    text += fmt::format("  {:<4}  {}\n        {}: {}\n", verdict_text(check), check.requirement,
                         format_check(check), check.figures);
   }
   return text;
@@ -73,6 +73,10 @@ std::string render_text(const ReportData& data) {
   text += cells_text(data.cells);
   if (!data.checks.empty()) {
     text += "\nChecks (value and 95 % interval; information, not a test)\n";
+    if (std::any_of(data.checks.begin(), data.checks.end(),
+                    [](const CheckOutcome& check) { return check.within_noise; })) {
+      text += "  within noise: the interval contains the limit; another run may decide otherwise\n";
+    }
     text += checks_text(data.checks);
   }
   text += fmt::format("\n{} trials, {} tainted, {} failed\n", data.rows, data.tainted, data.failed);

@@ -43,7 +43,12 @@ std::string save_floor_id(const Sizes& sizes) {
   return "floor/save/" + size_name(sizes.middle_mib);
 }
 std::string lazy_id(std::uint64_t mib) {
-  return fmt::format("restore/lazy/{}/touch-one/warm", size_name(mib));
+  return touching_id("lazy", mib, 0, CacheState::kWarm);
+}
+std::string touching_id(const std::string& policy, std::uint64_t mib, std::uint32_t percent,
+                        CacheState cache) {
+  return fmt::format("restore/{}/{}/touch{}/{}", policy, size_name(mib),
+                     percent == 0 ? "-one" : std::to_string(percent), name_of(cache));
 }
 std::string eager_id(const Sizes& sizes, std::uint32_t threads, bool verify) {
   return fmt::format("restore/eager/{}/t{}{}", size_name(sizes.small_mib), threads,

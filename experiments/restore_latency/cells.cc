@@ -194,6 +194,21 @@ void add_floors(Builder& builder) {
                               {"scratch", "@/floor-file"}}});
 }
 
+// A restore of a full snapshot as a user meets it, up to the first response; `percent` as in
+// touch_request(). An eager one has two threads.
+void add_touching(Builder& builder, const std::string& policy, std::uint64_t mib,
+                  std::uint32_t percent, CacheState cache) {
+  builder.restore({.id = touching_id(policy, mib, percent, cache),
+                   .snapshot = full_name(mib),
+                   .parent = {},
+                   .policy = policy,
+                   .mib = mib,
+                   .percent = percent,
+                   .threads = policy == "eager" ? 2U : 1U,
+                   .headline = "first_response_ns",
+                   .cache = cache});
+}
+
 void add_lazy(Builder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   for (const std::uint64_t mib : {sizes.small_mib, sizes.middle_mib, sizes.large_mib}) {
@@ -207,18 +222,21 @@ void add_lazy(Builder& builder) {
       with_floor(planned, bare_kvm_id(mib), "first_instruction_ns");
     }
   }
-  const std::uint64_t mib = sizes.small_mib;
   for (const std::uint32_t percent : {1U, 10U}) {
     for (const CacheState cache : {CacheState::kWarm, CacheState::kCold}) {
-      builder.restore(
-          {.id = fmt::format("restore/lazy/{}/touch{}/{}", size_name(mib), percent, name_of(cache)),
-           .snapshot = full_name(mib),
-           .parent = {},
-           .policy = "lazy",
-           .mib = mib,
-           .percent = percent,
-           .headline = "first_response_ns",
-           .cache = cache});
+      add_touching(builder, "lazy", sizes.small_mib, percent, cache);
+    }
+  }
+  add_touching(builder, "lazy", sizes.middle_mib, 0, CacheState::kCold);
+  add_touching(builder, "lazy", sizes.middle_mib, 10, CacheState::kWarm);
+  add_touching(builder, "lazy", sizes.middle_mib, 10, CacheState::kCold);
+}
+
+// Where filling before the guest runs and filling while it runs change places.
+void add_large_touched_sets(Builder& builder) {
+  for (const char* policy : {"lazy", "eager"}) {
+    for (const std::uint32_t percent : {50U, 100U}) {
+      add_touching(builder, policy, builder.workload().sizes.small_mib, percent, CacheState::kWarm);
     }
   }
 }
@@ -248,16 +266,10 @@ void add_eager(Builder& builder) {
     with_floor(lz4, lz4_floor_id(sizes), "decompress_ns");
   }
   for (const CacheState cache : {CacheState::kWarm, CacheState::kCold}) {
-    builder.restore(
-        {.id = fmt::format("restore/eager/{}/touch10/{}", size_name(mib), name_of(cache)),
-         .snapshot = full_name(mib),
-         .parent = {},
-         .policy = "eager",
-         .mib = mib,
-         .percent = 10,
-         .threads = 2,
-         .headline = "first_response_ns",
-         .cache = cache});
+    add_touching(builder, "eager", mib, 10, cache);
+  }
+  for (const std::uint32_t percent : {0U, 10U}) {
+    add_touching(builder, "eager", sizes.middle_mib, percent, CacheState::kWarm);
   }
 }
 
@@ -361,6 +373,7 @@ Experiment restore_latency_experiment(const Workload& workload) {
   add_floors(builder);
   add_lazy(builder);
   add_eager(builder);
+  add_large_touched_sets(builder);
   add_chains(builder);
   add_saves(builder);
   return std::move(builder).finish();

@@ -44,6 +44,8 @@ std::string pread_floor_id(const Sizes& sizes);
 std::string lz4_floor_id(const Sizes& sizes);
 std::string save_floor_id(const Sizes& sizes);
 std::string lazy_id(std::uint64_t mib);  // One page touched, warm.
+std::string touching_id(const std::string& policy, std::uint64_t mib, std::uint32_t percent,
+                        CacheState cache);  // 0 percent: one page.
 std::string eager_id(const Sizes& sizes, std::uint32_t threads, bool verify);
 std::string eager_lz4_id(const Sizes& sizes, std::uint32_t threads, bool verify);
 std::string save_full_id(const Sizes& sizes, std::uint32_t threads, bool sync);

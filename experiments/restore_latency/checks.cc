@@ -50,6 +50,8 @@ class Evaluator {
       const Interval interval =
           bootstrap_median_ratio(numerators, denominators, {.seed = plan_.seed});
       settle(check, interval, bound);
+      check.within_noise =
+          numerators.size() < 2 || (interval.low <= limit && limit <= interval.high);
       check.figures =
           fmt::format("{} {} / {} {}, {} pairs", above.cell, milliseconds(median(numerators)),
                       below.cell, milliseconds(median(denominators)), numerators.size());

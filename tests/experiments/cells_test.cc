@@ -1,6 +1,7 @@
 #include "experiments/restore_latency/cells.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 #include <string>
 
@@ -79,6 +80,54 @@ TEST_P(Cells, CrossPoliciesWithBothCacheStates) {
     }
   }
   EXPECT_EQ(seen, (std::set<std::string>{"eager/cold", "eager/warm", "lazy/cold", "lazy/warm"}));
+}
+
+// Not the whole product, but every row and column of it that decides which policy to choose.
+TEST_P(Cells, CrossPoliciesWithSizesAndTouchedSets) {
+  const Workload workload = full_workload(GetParam());
+  std::set<std::string> seen;
+  for (const PlannedCell& planned : restore_latency_experiment(workload).cells) {
+    seen.insert(planned.cell.id);
+  }
+  const auto expect = [&](const char* policy, std::uint64_t mib, std::uint32_t percent,
+                          CacheState cache) {
+    const std::string id = touching_id(policy, mib, percent, cache);
+    EXPECT_TRUE(seen.contains(id)) << id;
+  };
+  for (const char* policy : {"lazy", "eager"}) {
+    for (const std::uint32_t percent : {10U, 50U, 100U}) {
+      expect(policy, workload.sizes.small_mib, percent, CacheState::kWarm);
+    }
+    expect(policy, workload.sizes.small_mib, 10, CacheState::kCold);
+    expect(policy, workload.sizes.middle_mib, 0, CacheState::kWarm);
+    expect(policy, workload.sizes.middle_mib, 10, CacheState::kWarm);
+  }
+  expect("lazy", workload.sizes.middle_mib, 0, CacheState::kCold);
+  expect("lazy", workload.sizes.middle_mib, 10, CacheState::kCold);
+  expect("lazy", workload.sizes.large_mib, 0, CacheState::kWarm);
+}
+
+// The request names as many pages as the share says, and none that the guest does not have.
+TEST(CellsOnKvm, ATouchedShareIsThatShareOfTheGuestsPages) {
+  const Workload workload = full_workload("kvm");
+  std::size_t checked = 0;
+  for (const PlannedCell& planned : restore_latency_experiment(workload).cells) {
+    for (const std::uint32_t percent : {50U, 100U}) {
+      if (planned.cell.id != touching_id("lazy", 256, percent, CacheState::kWarm) &&
+          planned.cell.id != touching_id("eager", 256, percent, CacheState::kWarm)) {
+        continue;
+      }
+      unsigned long count = 0;
+      unsigned long stride = 0;
+      const std::string request = planned.trial.text("request");
+      ASSERT_EQ(std::sscanf(request.c_str(), "touch count=%lu stride=%lu", &count, &stride), 2);
+      const unsigned long pages = (256 - 8) * 256;  // All but what the guest keeps for itself.
+      EXPECT_EQ(count, pages * percent / 100) << planned.cell.id;
+      EXPECT_LE(count * stride, pages) << planned.cell.id;
+      ++checked;
+    }
+  }
+  EXPECT_EQ(checked, 4U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Cells, testing::Values("kvm", "mock"),

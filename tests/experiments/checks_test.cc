@@ -26,6 +26,13 @@ class Checks : public testing::Test {
       plan_.cells.push_back(planned.cell);
     }
   }
+  // Ten blocks whose values are `value` times 1 - spread to 1 + spread, by turns.
+  void measure_noisy(const std::string& cell, const std::string& metric, double value,
+                     double spread) {
+    for (std::uint32_t block = 0; block < 10; ++block) {
+      row(cell, block).metrics[metric] = value * (1 + spread * ((block * 7 % 10) / 4.5 - 1));
+    }
+  }
   // Ten blocks around `value`, with a drift that all cells share.
   void measure(const std::string& cell, const std::string& metric, double value) {
     for (std::uint32_t block = 0; block < 10; ++block) {
@@ -90,6 +97,39 @@ TEST_F(Checks, LazyRestoreIsHeldAgainstBareKvm) {
   measure(bare_kvm_id(1024), "first_instruction_ns", 1.0 * kMs);
   measure(lazy_id(1024), "first_instruction_ns", 1.31 * kMs);
   expect("lazy_vs_bare_kvm", Verdict::kFail, 1.31);
+}
+
+TEST_F(Checks, AVerdictWhoseIntervalContainsTheLimitIsWithinNoise) {
+  struct Case {
+    double ratio, spread;
+    Verdict verdict;
+    const char* text;
+  };
+  for (const Case& wanted : {Case{1.2, 0.02, Verdict::kPass, "pass"},
+                             Case{1.29, 0.1, Verdict::kPass, "pass, within noise"},
+                             Case{1.32, 0.1, Verdict::kFail, "FAIL, within noise"},
+                             Case{1.4, 0.02, Verdict::kFail, "FAIL"}}) {
+    SCOPED_TRACE(wanted.text);
+    measure_noisy(bare_kvm_id(1024), "first_instruction_ns", 1.0 * kMs, 0);
+    measure_noisy(lazy_id(1024), "first_instruction_ns", wanted.ratio * kMs, wanted.spread);
+    const CheckOutcome outcome = check("lazy_vs_bare_kvm");
+    EXPECT_EQ(outcome.verdict, wanted.verdict) << outcome.value;
+    EXPECT_EQ(outcome.within_noise, outcome.low <= 1.3 && 1.3 <= outcome.high);
+    EXPECT_EQ(verdict_text(outcome), wanted.text) << outcome.low << " to " << outcome.high;
+  }
+}
+
+TEST_F(Checks, OnePairHasNoIntervalAndIsWithinNoise) {
+  row(bare_kvm_id(1024), 0).metrics["first_instruction_ns"] = 1.0 * kMs;
+  row(lazy_id(1024), 0).metrics["first_instruction_ns"] = 1.0 * kMs;
+  EXPECT_EQ(verdict_text(check("lazy_vs_bare_kvm")), "pass, within noise");
+}
+
+TEST_F(Checks, CountsAndMaximaAreNeverWithinNoise) {
+  row(lazy_id(256), 0).proof = "hash=1";  // No group disagrees: the count is at its limit.
+  row(lazy_id(256), 0).metrics["peak_above_guest_bytes"] = 64 * kMiB;
+  EXPECT_EQ(verdict_text(check("same_answers")), "pass");
+  EXPECT_EQ(verdict_text(check("restore_memory")), "pass");
 }
 
 TEST_F(Checks, LazyRestoreOfALargeGuestIsHeldAgainstASmallOne) {

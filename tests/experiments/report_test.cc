@@ -1,5 +1,7 @@
 #include "experiments/report/report.h"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -93,6 +95,15 @@ TEST(Report, ARunThatMustNotBeQuotedSaysSoFirst) {
   EXPECT_THAT(render_html(data), HasSubstr("Not quotable: this is a Debug build"));
 }
 
+TEST(Report, AVerdictWithinNoiseSaysSoAndWhatItMeans) {
+  ReportData data = sample();
+  EXPECT_THAT(render_text(data), Not(HasSubstr("within noise")));
+  data.checks[0].within_noise = true;
+  EXPECT_THAT(render_text(data), HasSubstr("  pass, within noise  at most 1.3 x\n"));
+  EXPECT_THAT(render_text(data), HasSubstr("another run may decide otherwise"));
+  EXPECT_THAT(render_html(data), HasSubstr("<td class=\"warn\">pass, within noise</td>"));
+}
+
 TEST(Report, ARunWithoutAnyRowIsStillAReport) {
   ReportData data;
   data.plan = sample().plan;
@@ -107,6 +118,25 @@ TEST(Format, UnitsComeFromTheMetricsName) {
   EXPECT_EQ(format_value("x_ns", 2.5e9), "2.50 s");
   EXPECT_EQ(format_value("x_bytes", 64.0 * 1024 * 1024), "64 MiB");
   EXPECT_EQ(format_value("faults", 17), "17");
+}
+
+TEST(Format, AValueWithoutAnIntervalNeverReadsAsOneUnlessItIsOne) {
+  const auto shown = [](double value) {
+    return format_check({.name = {},
+                         .requirement = {},
+                         .verdict = CheckOutcome::Verdict::kPass,
+                         .value = value,
+                         .low = value,
+                         .high = value,
+                         .figures = {}});
+  };
+  EXPECT_EQ(shown(0.99996), "0.99996");
+  EXPECT_EQ(shown(0.9999999994), "0.9999999994");
+  EXPECT_NE(shown(std::nextafter(1.0, 0.0)), "1");
+  EXPECT_EQ(shown(0.9943), "0.994");
+  EXPECT_EQ(shown(1), "1");
+  EXPECT_EQ(shown(0), "0");
+  EXPECT_EQ(shown(38.04), "38");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The guest programs on the host's hypervisor, against models of what they should do.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <random>
@@ -106,8 +107,13 @@ TEST_F(GuestProgramsTest, FirstInstructionIsTheCounterAfterTheDoorbell) {
   // The guest goes on when it has answered, and notes the counter again.
   const std::uint64_t resumed = must(guest.doorbell().resumed_counter(guest.machine().memory()));
   const std::uint64_t after = __builtin_ia32_rdtsc();
-  EXPECT_GT(resumed, before);
-  EXPECT_LT(resumed, after);
+  const CounterRelation relation =
+      must(guest.machine().counter_relation(0, std::chrono::seconds(10)));
+  const auto host = host_counter_at(resumed, relation);
+  ASSERT_TRUE(host);
+  EXPECT_GT(host->value + host->error_ticks, before);
+  EXPECT_LT(host->value - host->error_ticks, after);
+  EXPECT_EQ(must(guest.ask("y")), "y");  // It goes on.
 }
 
 TEST_F(GuestProgramsTest, EveryGuestProvesItselfBeforeAndAfterACopy) {

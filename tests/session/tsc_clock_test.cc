@@ -45,6 +45,40 @@ TEST(TscClock, KeepsNanosecondsOverAnHour) {
   EXPECT_EQ(value->at, kBefore.at + 1);  // 3 cycles at 3 GHz.
 }
 
+TEST(TscClock, AGuestsCounterIsTurnedIntoTheHostsFirst) {
+  const auto shared = convert_guest_tsc(2'500'000, kSameCounter, kBefore, kAfter);
+  ASSERT_TRUE(shared);
+  EXPECT_EQ(shared->at, 5'500);
+  EXPECT_EQ(shared->error_ns, convert_tsc(2'500'000, kBefore, kAfter)->error_ns);
+  // A VM that was created when the host's counter stood at 2'000'000.
+  const CounterRelation fresh = relation_of_offset(0ULL - 2'000'000);
+  const auto converted = convert_guest_tsc(500'000, fresh, kBefore, kAfter);
+  ASSERT_TRUE(converted);
+  EXPECT_EQ(converted->at, 5'500);
+  EXPECT_EQ(converted->error_ns, shared->error_ns);
+}
+
+TEST(TscClock, TheRelationsErrorIsInTheResults) {
+  // 3000 ticks are a nanosecond between these anchors; 6001 are not within 2.
+  const auto bracket = relation_of_bracket(2'000'000, 100, 2'000'000 + 2 * 6'001, 1, 1);
+  const auto converted = convert_guest_tsc(100, *bracket, kBefore, kAfter);
+  ASSERT_TRUE(converted);
+  EXPECT_EQ(converted->error_ns, convert_tsc(2'006'001, kBefore, kAfter)->error_ns + 3);
+}
+
+TEST(TscClock, AGuestsReadingFromBeforeOrAfterIsRefused) {
+  const CounterRelation fresh = relation_of_offset(0ULL - 2'000'000);
+  EXPECT_FALSE(convert_guest_tsc(2'500'000, fresh, kBefore, kAfter));  // A host's, taken for one.
+  EXPECT_FALSE(convert_guest_tsc(0ULL - 1'000'001, fresh, kBefore, kAfter));
+  EXPECT_TRUE(convert_guest_tsc(0ULL - 1'000'000, fresh, kBefore, kAfter));
+}
+
+TEST(TscClock, ARelationThatIsWorseThanTheSpanIsRefused) {
+  const auto vague = relation_of_bracket(0, 100, 2 * 3'000'002, 1, 1);
+  EXPECT_FALSE(convert_guest_tsc(100, *vague, kBefore, kAfter));
+  EXPECT_FALSE(convert_guest_tsc(100, {.guest_khz = 0, .host_khz = 1}, kBefore, kAfter));
+}
+
 #if defined(__x86_64__)
 TEST(TscClock, AgreesWithTheHostClockWithinItsBound) {
   const auto before = take_tsc_anchor();
