@@ -26,8 +26,8 @@ struct X86TrapRegisters {
 class X86TrapAccess {
  public:
   virtual ~X86TrapAccess() = default;
-  // As the exit left them. The instruction pointer is unspecified until set_registers() replaces
-  // it: backends differ in whether a device access has advanced it.
+  // As the exit left them. After a device access the instruction pointer is unspecified until
+  // set_registers() replaces it: backends differ in whether the access has advanced it.
   virtual Result<X86TrapRegisters> registers() = 0;
   // Where the next run() begins, all but cr2: the instruction that exited is not completed.
   virtual Result<void> set_registers(const X86TrapRegisters& registers) = 0;
@@ -35,15 +35,24 @@ class X86TrapAccess {
   // kInvalidArgument for an image that the processor would refuse, and changes nothing then.
   virtual Result<std::vector<std::byte>> extended_state() = 0;
   virtual Result<void> set_extended_state(std::span<const std::byte> xsave) = 0;
+  // After an ExitCanceled: no exception or interrupt is on its way to the instruction that comes
+  // next, so that other registers may take the place of these.
+  virtual Result<bool> is_between_instructions() = 0;
 };
 
 // A device whose writes are traps (Device::trap_handler()): called instead of Device::write(), on
-// the vCPU's thread.
+// the vCPU's thread. A Machine has at most one.
 class TrapHandler {
  public:
   virtual ~TrapHandler() = default;
   virtual Result<WriteOutcome> on_trap(std::uint64_t offset, X86TrapAccess& cpu,
                                        DeviceHost& host) = 0;
+  // The vCPU was taken out of the guest at an instruction boundary, as the last plan asked; now and
+  // then without a reason that is still there.
+  virtual Result<WriteOutcome> on_interrupt(X86TrapAccess& cpu, DeviceHost& host) = 0;
+  // Asked before a vCPU enters the guest after it has been outside: started, restored, resumed,
+  // woken.
+  virtual InterruptPlan plan_interrupt() = 0;
 };
 
 }  // namespace stasis

@@ -67,4 +67,14 @@ Result<void> KvmTrapAccess::set_extended_state(std::span<const std::byte> xsave)
   return {};
 }
 
+// What KVM has accepted and not yet delivered it delivers to whatever registers the next entry has.
+Result<bool> KvmTrapAccess::is_between_instructions() {
+  kvm_vcpu_events raw{};
+  STASIS_TRY(vcpu_.apply(kGetVcpuEvents, &raw));
+  const X86PendingEvents events = from_kvm(raw);
+  return !events.exception_injected && !events.exception_pending && !events.interrupt_injected &&
+         events.interrupt_shadow == 0 && !events.nmi_injected && !events.nmi_pending &&
+         !events.smi_pending && !events.triple_fault_pending;
+}
+
 }  // namespace stasis::kvm

@@ -48,6 +48,12 @@ struct SyscallCount {
   bool is_known = true;  // false: answered with ENOSYS.
 };
 
+// How long the process may run on without a trap, before Kernel::preempt() is called. Value.
+struct RunLimit {
+  std::optional<MonotonicNs> until = {};  // On the clock of the configuration.
+  bool until_request = false;             // Until post_request(): another thread waits for files.
+};
+
 // One process with its threads, descriptors, file systems, signals and timers. Deterministic given
 // its inputs. All calls on the vCPU's thread, or while the vCPU is out of the guest.
 class Kernel {
@@ -59,6 +65,12 @@ class Kernel {
   virtual AfterTrap syscall(TrapCpu& cpu) = 0;
   // The process faulted and AddressSpace could not resolve it: a signal, or the end.
   virtual AfterTrap fault(TrapCpu& cpu, const Fault& fault) = 0;
+  // The process was taken out between two instructions of ring 3. `cpu` has all registers of the
+  // thread that ran, and it must find all of them again.
+  virtual AfterTrap preempt(TrapCpu& cpu) = 0;
+  // After kContinue. No limit while no other thread could use the vCPU and no timer is running
+  // whose signal could interrupt the process.
+  [[nodiscard]] virtual RunLimit run_limit() = 0;
   // After kWait: the owner has something new (a request) or the deadline has passed.
   virtual AfterTrap wake(TrapCpu& cpu) = 0;
   // While waiting: the earliest timer, if any.

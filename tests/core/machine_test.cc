@@ -155,6 +155,8 @@ class TrappingDevice final : public Device, private TrapHandler {
   Result<WriteOutcome> on_trap(std::uint64_t, X86TrapAccess&, DeviceHost&) override {
     return WriteOutcome{};
   }
+  Result<WriteOutcome> on_interrupt(X86TrapAccess&, DeviceHost&) override { return WriteOutcome{}; }
+  InterruptPlan plan_interrupt() override { return {}; }
 };
 
 TEST_F(MachineTest, ATrapOnABackendWithoutRegisterAccessIsAHostFailureThatSaysSo) {

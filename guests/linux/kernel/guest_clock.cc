@@ -18,8 +18,8 @@ std::int64_t GuestClock::monotonic_ns() const {
   return add_ns(offset_ns_, std::max<std::int64_t>(0, host_->now() - started_));
 }
 
-Deadline GuestClock::after(std::int64_t duration_ns) const {
-  return {ClockKind::kMonotonic, add_ns(monotonic_ns(), std::max<std::int64_t>(0, duration_ns))};
+Deadline GuestClock::after(std::int64_t duration_ns, ClockKind clock) const {
+  return {clock, add_ns(now_ns(clock), std::max<std::int64_t>(0, duration_ns))};
 }
 
 MonotonicNs GuestClock::on_host(const Deadline& deadline) const {
@@ -28,9 +28,26 @@ MonotonicNs GuestClock::on_host(const Deadline& deadline) const {
   return add_ns(host_->now(), left);
 }
 
-void GuestClock::resume_at(std::int64_t monotonic_ns) {
+void GuestClock::begin_wait() {
+  if (!wait_began_ns_) {
+    wait_began_ns_ = monotonic_ns();
+  }
+}
+
+void GuestClock::end_wait() {
+  waited_ns_ = waited_ns();
+  wait_began_ns_.reset();
+}
+
+std::int64_t GuestClock::waited_ns() const {
+  return waited_ns_ + (wait_began_ns_ ? monotonic_ns() - *wait_began_ns_ : 0);
+}
+
+void GuestClock::resume_at(std::int64_t monotonic_ns, std::int64_t waited_ns) {
   started_ = host_->now();
   offset_ns_ = monotonic_ns;
+  waited_ns_ = waited_ns;
+  wait_began_ns_.reset();
 }
 
 }  // namespace stasis::linux_guest

@@ -1,5 +1,6 @@
 // The clocks of a Linux guest. Real time is the host's. Monotonic time begins when the process does
-// and stands still between a save and a load: it never jumps, neither back nor forward.
+// and stands still between a save and a load: it never jumps, neither back nor forward. Processor
+// time is monotonic time without what the process has waited.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,11 @@
 
 namespace stasis::linux_guest {
 
-enum class ClockKind : std::uint8_t { kMonotonic, kReal };
+enum class ClockKind : std::uint8_t {
+  kMonotonic,
+  kReal,
+  kProcessor,  // Of timers that send a signal; no call waits for it.
+};
 
 // A point of time on one of the guest's clocks. Value.
 struct Deadline {
@@ -28,22 +33,34 @@ class GuestClock {
   [[nodiscard]] std::int64_t monotonic_ns() const;
   [[nodiscard]] std::int64_t real_ns() const { return host_->wall_ns(); }
   [[nodiscard]] std::int64_t now_ns(ClockKind clock) const {
-    return clock == ClockKind::kReal ? real_ns() : monotonic_ns();
+    return clock == ClockKind::kReal        ? real_ns()
+           : clock == ClockKind::kProcessor ? monotonic_ns() - waited_ns()
+                                            : monotonic_ns();
   }
+  [[nodiscard]] MonotonicNs host_now() const { return host_->now(); }
   [[nodiscard]] bool is_past(const Deadline& deadline) const {
     return now_ns(deadline.clock) >= deadline.at_ns;
   }
   // From now on; saturates at the end of time.
-  [[nodiscard]] Deadline after(std::int64_t duration_ns) const;
-  // The same point on the clock of the host.
+  [[nodiscard]] Deadline after(std::int64_t duration_ns,
+                               ClockKind clock = ClockKind::kMonotonic) const;
+  // The same point on the clock of the host; of processor time, as if the process did not wait.
   [[nodiscard]] MonotonicNs on_host(const Deadline& deadline) const;
 
-  void resume_at(std::int64_t monotonic_ns);
+  // The process begins to wait, or has waited: nothing of it runs.
+  void begin_wait();
+  void end_wait();
+  [[nodiscard]] std::int64_t waited_ns() const;
+
+  // After a load. At most `monotonic_ns` of it was waited.
+  void resume_at(std::int64_t monotonic_ns, std::int64_t waited_ns);
 
  private:
   const Clock* host_;
   MonotonicNs started_;
   std::int64_t offset_ns_ = 0;  // Monotonic time at started_.
+  std::int64_t waited_ns_ = 0;  // Until wait_began_ns_, if that is set.
+  std::optional<std::int64_t> wait_began_ns_;
 };
 
 // Saturating.

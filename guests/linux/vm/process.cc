@@ -15,6 +15,9 @@ namespace {
 // damaged.
 constexpr std::uint64_t kSameFaultMax = 64;
 
+// When a process that could not be preempted where it was is asked again.
+constexpr std::int64_t kRetryNs = 100'000;
+
 // Bits of a page fault's error code: Intel SDM vol. 3A, 4.7.
 constexpr std::uint64_t kFaultPresent = 1, kFaultWrite = 2, kFaultUser = 4, kFaultFetch = 16;
 constexpr std::uint8_t kPageFault = 14, kGeneralProtection = 13;
@@ -245,7 +248,65 @@ Result<WriteOutcome> LinuxProcess::enter_process(Cpu& cpu, std::optional<Machine
     user_ = cpu.registers();
     STASIS_TRY(cpu.enter(begin_rewriting(ram_, rewrites, user_)));
   }
-  return WriteOutcome{.after = AfterWrite::kContinue, .event = std::move(event)};
+  return WriteOutcome{
+      .after = AfterWrite::kContinue, .event = std::move(event), .interrupt = plan_interrupt()};
+}
+
+InterruptPlan LinuxProcess::plan_interrupt() {
+  if (mode_ != Mode::kUser || kernel_ == nullptr) {
+    return {};  // A trap follows.
+  }
+  const RunLimit limit = kernel_->run_limit();
+  return {.at = limit.until, .on_wake = limit.until_request};
+}
+
+// Where another thread's registers may take the place of these: in ring 3 and outside of our own
+// stubs, with nothing on its way that was meant for this thread. An exception that an instruction
+// of its own raises as a trap (INT3, INTO, INT n, ICEBP) is not reported by KVM while it is
+// pending.
+Result<bool> LinuxProcess::is_preemptible(X86TrapAccess& access,
+                                          const X86TrapRegisters& registers) {
+  constexpr std::uint64_t kTrapFlag = 0x100;
+  if ((registers.cs.selector & 3U) != 3 || registers.general.rip >= kUserSpaceEnd ||
+      (registers.general.rflags & kTrapFlag) != 0) {
+    return false;
+  }
+  std::byte code{};
+  if (space_->read({registers.general.rip}, std::span(&code, 1)) == 1 &&
+      (code == std::byte{0xcc} || code == std::byte{0xcd} || code == std::byte{0xce} ||
+       code == std::byte{0xf1})) {
+    return false;
+  }
+  return access.is_between_instructions();
+}
+
+Result<WriteOutcome> LinuxProcess::on_interrupt(X86TrapAccess& access, DeviceHost& host) {
+  if (!ram_.is_attached()) {
+    STASIS_TRY(attach(host.memory()));
+  }
+  if (mode_ != Mode::kUser) {
+    return WriteOutcome{};
+  }
+  STASIS_ASSIGN(const X86TrapRegisters registers, access.registers());
+  STASIS_ASSIGN(const bool may_switch, is_preemptible(access, registers));
+  if (!may_switch) {
+    WriteOutcome later{.interrupt = plan_interrupt()};
+    later.interrupt.at = host_clock().now() + kRetryNs;
+    return later;
+  }
+  ++counters_.preemptions;
+  Cpu cpu(access, registers);
+  STASIS_TRY(deliver_requests());
+  const AfterTrap after = kernel_->preempt(cpu);
+  if (after == AfterTrap::kContinue && kernel_->wants_request() && !was_ready_) {
+    // Others compute on, which may be for ever: it is not going to be quieter.
+    was_ready_ = true;
+    STASIS_ASSIGN(WriteOutcome outcome,
+                  enter_process(cpu, MachineEvent{.kind = MachineEvent::Kind::kReady}));
+    outcome.after = AfterWrite::kHold;
+    return outcome;
+  }
+  return proceed(cpu, after);
 }
 
 Result<WriteOutcome> LinuxProcess::wait(Cpu& cpu, AfterWrite how,
