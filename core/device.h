@@ -45,12 +45,22 @@ enum class AfterWrite : std::uint8_t {
   kHold,      // Wait until the owner calls Machine::resume(): for doorbells that end a phase.
 };
 
+// When a vCPU that is in the guest is to be taken out of it, for TrapHandler::on_interrupt(),
+// although the guest may not leave by itself. Value.
+struct InterruptPlan {
+  std::optional<MonotonicNs> at = {};  // At this time of host_clock(), or soon after.
+  bool on_wake = false;                // When wake() is called; the wake-up is consumed by it.
+  friend bool operator==(const InterruptPlan&, const InterruptPlan&) = default;
+};
+
 struct WriteOutcome {
   AfterWrite after = AfterWrite::kContinue;
   std::optional<MachineEvent> event = {};  // `vcpu` and `at` are filled in by the Machine.
   // kPark: wake at this time of host_clock() at the latest. The time is not part of a saved state:
   // such a vCPU is saved as running, and finds by itself how long it still has to wait.
   std::optional<MonotonicNs> park_until = {};
+  // kContinue, of a trap handler only: holds until its next outcome.
+  InterruptPlan interrupt = {};
 };
 
 // The Machine as a device sees it. Thread-safe.

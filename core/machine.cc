@@ -137,6 +137,11 @@ MachineImpl::MachineImpl(HypervisorBackend& backend, std::unique_ptr<GuestMemory
       startup_(config_.vcpus, config_.milestones),
       context_{*bus_, *this, events_, config_.milestones, config_.vcpus},
       paused_(config_.start == StartMode::kPaused) {
+  for (Device* const device : devices_) {
+    if (TrapHandler* const handler = device->trap_handler(); handler != nullptr) {
+      context_.trap_handler = handler;
+    }
+  }
   if (config_.initial_state) {
     context_.halted.store(count_halted(*config_.initial_state), std::memory_order_relaxed);
   }
@@ -443,6 +448,7 @@ Machine::Counters MachineImpl::counters() const {
     sum.unclaimed_accesses += one.unclaimed_accesses;
     sum.write_faults += one.write_faults;
     sum.cancels += one.cancels;
+    sum.interrupts += one.interrupts;
     sum.entries += one.entries;
   }
   return sum;

@@ -122,6 +122,7 @@ class Machine {
     std::uint64_t unclaimed_accesses = 0;  // Of io_exits: no device answered.
     std::uint64_t write_faults = 0;
     std::uint64_t cancels = 0;
+    std::uint64_t interrupts = 0;  // Of cancels: WriteOutcome::interrupt was the reason.
     std::uint64_t entries = 0;
   };
   [[nodiscard]] virtual Counters counters() const = 0;

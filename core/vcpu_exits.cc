@@ -26,11 +26,7 @@ class VcpuThread::ExitVisitor {
                              " and nobody provides pages"});
   }
   Next operator()(const ExitHalted&) { return thread_.halt(); }
-  Next operator()(const ExitCanceled&) {
-    // Whoever asked for it has changed something under the mutex.
-    ++thread_.counters_.cancels;
-    return Next::kLeave;
-  }
+  Next operator()(const ExitCanceled&) { return thread_.canceled(); }
   Next operator()(const ExitFailed& exit) {
     return thread_.fail(MachineEvent::Kind::kGuestFailed, {Errc::kGuestFault, 0, exit.reason});
   }
@@ -45,6 +41,9 @@ void VcpuThread::run_in_guest(WriteFaultHandler* handler) {
     context_.milestones->record(Milestone::kVcpuEnter);
   }
   Next next = Next::kEnterGuest;
+  if (Result<void> prepared = before_entry(); !prepared) {
+    next = fail(MachineEvent::Kind::kHostFailed, std::move(prepared).error());
+  }
   while (next == Next::kEnterGuest) {
     ++counters_.entries;
     next = handle(vcpu_->run(), handler);
@@ -136,8 +135,54 @@ Result<WriteOutcome> VcpuThread::trap(TrapHandler& handler, std::uint64_t offset
   return handler.on_trap(offset, *access, context_.host);
 }
 
+Result<void> VcpuThread::before_entry() {
+  X86TrapAccess* const access = vcpu_->trap_access();
+  if (context_.trap_handler == nullptr || access == nullptr) {
+    return {};  // A trap will say that there is no access.
+  }
+  STASIS_ASSIGN(const InterruptPlan plan,
+                context_.trap_handler->before_entry(*access, context_.host));
+  return plan_interrupt(plan);
+}
+
+Result<void> VcpuThread::plan_interrupt(const InterruptPlan& plan) {
+  planned_ = plan;
+  {
+    const MutexLock lock(mutex_);
+    interrupt_on_wake_ = plan.on_wake;
+    if (plan.on_wake && standing_.wake_pending) {
+      interrupt();
+    }
+  }
+  return timer_.set(plan.at);
+}
+
+VcpuThread::Next VcpuThread::canceled() {
+  ++counters_.cancels;
+  {
+    const MutexLock lock(mutex_);
+    // Whoever asked for something else has changed something under the mutex; that comes first.
+    if (!std::exchange(interrupted_, false) || !may_run_) {
+      return Next::kLeave;
+    }
+    standing_.wake_pending = standing_.wake_pending && !interrupt_on_wake_;
+  }
+  ++counters_.interrupts;
+  planned_ = {};
+  X86TrapAccess* const access = vcpu_->trap_access();
+  STASIS_CHECK(access != nullptr && context_.trap_handler != nullptr);  // It has made a plan.
+  Result<WriteOutcome> outcome = context_.trap_handler->on_interrupt(*access, context_.host);
+  return outcome ? after_write(*std::move(outcome))
+                 : fail(MachineEvent::Kind::kHostFailed, std::move(outcome).error());
+}
+
 VcpuThread::Next VcpuThread::after_write(WriteOutcome outcome) {
   Next next = Next::kEnterGuest;
+  if (outcome.interrupt != planned_) {
+    if (Result<void> planned = plan_interrupt(outcome.interrupt); !planned) {
+      return fail(MachineEvent::Kind::kHostFailed, std::move(planned).error());
+    }
+  }
   if (outcome.after != AfterWrite::kContinue) {
     const MutexLock lock(mutex_);
     if (outcome.after == AfterWrite::kHold) {

@@ -9,7 +9,10 @@
 namespace stasis::internal {
 
 VcpuThread::VcpuThread(std::uint32_t index, VcpuContext& context, VcpuStanding standing)
-    : index_(index), context_(context), standing_(standing) {}
+    : index_(index), context_(context), standing_(standing), timer_([this] {
+        const MutexLock lock(mutex_);
+        interrupt();
+      }) {}
 
 VcpuThread::~VcpuThread() {
   stop();
@@ -185,9 +188,20 @@ void VcpuThread::wake() {
       park_until_.reset();
     } else {
       standing_.wake_pending = true;
+      if (interrupt_on_wake_) {
+        interrupt();
+      }
     }
   }
   work_.notify_one();
+}
+
+// A vCPU that is outside is told by before_entry().
+void VcpuThread::interrupt() {
+  if (inside_ && may_run_) {
+    interrupted_ = true;
+    vcpu_->request_exit();
+  }
 }
 
 VcpuStanding VcpuThread::standing() const {

@@ -19,6 +19,8 @@
 #include "core/milestones.h"
 #include "core/mutex.h"
 #include "core/startup.h"
+#include "core/trap.h"
+#include "core/vcpu_timer.h"
 
 namespace stasis::internal {
 
@@ -30,6 +32,7 @@ struct VcpuContext {
   MilestoneLog* milestones = nullptr;
   std::uint32_t vcpu_count = 0;
   std::atomic<std::uint32_t> halted = 0;  // vCPUs whose activity is kHalted.
+  TrapHandler* trap_handler = nullptr;    // Null: no device has one.
 };
 
 // Where a vCPU of a paused Machine stands. Value.
@@ -111,6 +114,10 @@ class VcpuThread {
   Next write_device(const IoAccess& access, std::uint64_t data);
   Result<WriteOutcome> trap(TrapHandler& handler, std::uint64_t offset);
   Next after_write(WriteOutcome outcome);
+  Next canceled();
+  Result<void> before_entry();
+  Result<void> plan_interrupt(const InterruptPlan& plan);
+  void interrupt() STASIS_REQUIRES(mutex_);  // Any thread.
   Next write_fault(Gpa gpa, WriteFaultHandler* handler);
   Next halt();
   Next fail(MachineEvent::Kind kind, Error error);
@@ -124,6 +131,7 @@ class VcpuThread {
   // while the vCPU is outside, which mutex_ orders.
   std::unique_ptr<Vcpu> vcpu_;
   Machine::Counters counters_;
+  InterruptPlan planned_;  // What was last asked for.
 
   mutable Mutex mutex_;
   ConditionVariable work_;     // For the vCPU's thread: something below has changed.
@@ -135,10 +143,13 @@ class VcpuThread {
   bool stopping_ STASIS_GUARDED_BY(mutex_) = false;
   VcpuStanding standing_ STASIS_GUARDED_BY(mutex_);
   std::optional<MonotonicNs> park_until_ STASIS_GUARDED_BY(mutex_);  // Only while parked.
+  bool interrupted_ STASIS_GUARDED_BY(mutex_) = false;  // An exit was requested for the handler.
+  bool interrupt_on_wake_ STASIS_GUARDED_BY(mutex_) = false;
   Task task_ STASIS_GUARDED_BY(mutex_);
   std::optional<Error> failure_ STASIS_GUARDED_BY(mutex_);
   WriteFaultHandler* write_fault_handler_ STASIS_GUARDED_BY(mutex_) = nullptr;
 
+  VcpuTimer timer_;    // Its thread uses what is above.
   HostThread thread_;  // The owner's; last, so that it ends before what it uses.
 };
 

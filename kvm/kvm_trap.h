@@ -24,6 +24,8 @@ class KvmTrapAccess final : public X86TrapAccess {
   Result<void> set_registers(const X86TrapRegisters& registers) override;
   Result<std::vector<std::byte>> extended_state() override;
   Result<void> set_extended_state(std::span<const std::byte> xsave) override;
+  Result<bool> is_between_instructions() override;
+  [[nodiscard]] std::optional<X86GuestCounter> guest_counter() override;
 
  private:
   [[nodiscard]] bool can_share() const noexcept;

@@ -317,9 +317,19 @@ Result<void> KvmVcpu::discard_instruction() {
   return {};
 }
 
+// Registers that were set after an ExitCanceled, which leaves no instruction to be finished.
+Result<void> KvmVcpu::take_set_registers() {
+  if (run_->kvm_dirty_regs == 0) {
+    return {};
+  }
+  const int answer = enter_kernel_to_complete();
+  return answer == -EINTR ? Result<void>() : KvmFd::request_error("KVM_RUN", -answer);
+}
+
 Result<VcpuState> KvmVcpu::save_state() {
   STASIS_TRY(check_thread());
   STASIS_TRY(finish_instruction());
+  STASIS_TRY(take_set_registers());
   STASIS_ASSIGN(X86VcpuState state, save_vcpu(fd_, *facts_, given_.cpuid));
   return VcpuState(std::move(state));
 }

@@ -7,7 +7,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("stasis::schema");
 
 struct LinuxProcess {
-  version @0 :UInt32;      # 1
+  version @0 :UInt32;      # 1; 2 if one of the timers from virtualTimer on exists.
   monotonicNs @1 :Int64;   # Of the guest at the save; it goes on from here.
   arguments @2 :List(Text);
   environment @3 :List(Text);
@@ -34,6 +34,27 @@ struct LinuxProcess {
   mappings @24 :List(Mapping);
   lastMapping @25 :UInt64;
   device @26 :Device;
+  waitedNs @27 :Int64;     # Of monotonicNs: no thread could run.
+  virtualTimer @28 :Timer;     # Processor time.
+  profilingTimer @29 :Timer;   # Processor time.
+  posixTimers @30 :List(PosixTimer);
+  nextPosixTimer @31 :Int32;
+}
+
+struct Timer {
+  isSet @0 :Bool;
+  atNs @1 :Int64;
+  intervalNs @2 :Int64;
+}
+
+struct PosixTimer {
+  id @0 :Int32;
+  clock @1 :UInt8;    # 0 monotonic, 1 real, 2 processor time.
+  signal @2 :Int32;   # 0: none.
+  thread @3 :Int32;   # 0: the process.
+  value @4 :UInt64;
+  overrun @5 :Int32;
+  timer @6 :Timer;
 }
 
 struct OptionalDeadline {

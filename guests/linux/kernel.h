@@ -48,6 +48,21 @@ struct SyscallCount {
   bool is_known = true;  // false: answered with ENOSYS.
 };
 
+// How long the process may run on without a trap, before Kernel::preempt() is called. Value.
+struct RunLimit {
+  std::optional<MonotonicNs> until = {};  // On the clock of the configuration.
+  bool until_request = false;             // Until post_request(): another thread waits for files.
+};
+
+// How the guest's clocks follow from a counter that the host and the guest read alike. Value.
+struct CounterTime {
+  std::uint64_t counter = 0;  // When the clocks were:
+  std::int64_t monotonic_ns = 0;
+  std::int64_t real_ns = 0;
+  std::uint64_t multiplier =
+      0;  // Of one count, in nanoseconds times 2^32. 0: they do not follow it.
+};
+
 // One process with its threads, descriptors, file systems, signals and timers. Deterministic given
 // its inputs. All calls on the vCPU's thread, or while the vCPU is out of the guest.
 class Kernel {
@@ -59,6 +74,18 @@ class Kernel {
   virtual AfterTrap syscall(TrapCpu& cpu) = 0;
   // The process faulted and AddressSpace could not resolve it: a signal, or the end.
   virtual AfterTrap fault(TrapCpu& cpu, const Fault& fault) = 0;
+  // The process was taken out between two instructions of ring 3. `cpu` has all registers of the
+  // thread that ran, and it must find all of them again.
+  virtual AfterTrap preempt(TrapCpu& cpu) = 0;
+  // After kContinue. No limit while no other thread could use the vCPU and no timer is running
+  // whose signal could interrupt the process.
+  [[nodiscard]] virtual RunLimit run_limit() = 0;
+  // From now on the clocks follow a counter of `khz` thousand counts a second, which only grows:
+  // what system calls tell and what the guest computes from it are the same.
+  using Counter = std::function<std::uint64_t()>;
+  virtual CounterTime follow_counter(Counter counter, std::uint32_t khz) = 0;
+  // The same, when it has become another since: real time is the host's, which may be set.
+  [[nodiscard]] virtual std::optional<CounterTime> corrected_time() = 0;
   // After kWait: the owner has something new (a request) or the deadline has passed.
   virtual AfterTrap wake(TrapCpu& cpu) = 0;
   // While waiting: the earliest timer, if any.

@@ -155,6 +155,10 @@ class TrappingDevice final : public Device, private TrapHandler {
   Result<WriteOutcome> on_trap(std::uint64_t, X86TrapAccess&, DeviceHost&) override {
     return WriteOutcome{};
   }
+  Result<WriteOutcome> on_interrupt(X86TrapAccess&, DeviceHost&) override { return WriteOutcome{}; }
+  Result<InterruptPlan> before_entry(X86TrapAccess&, DeviceHost&) override {
+    return InterruptPlan{};
+  }
 };
 
 TEST_F(MachineTest, ATrapOnABackendWithoutRegisterAccessIsAHostFailureThatSaysSo) {

@@ -298,7 +298,8 @@ SysResult sys_eventfd2(Call& call) {
 SysResult sys_timerfd_create(Call& call) {
   const int flags = call.as_int(1);
   SysOr<ClockKind> kind = clock_kind(call.as_int(0));
-  if (!kind.ok() || (flags & ~(TFD_CLOEXEC | TFD_NONBLOCK)) != 0) {
+  if (!kind.ok() || *kind == ClockKind::kProcessor ||
+      (flags & ~(TFD_CLOEXEC | TFD_NONBLOCK)) != 0) {
     return -EINVAL;
   }
   return add_one(

@@ -1,4 +1,4 @@
-// Clocks, sleeping and the interval timer.
+// Clocks and sleeping. Timers are in calls_timers.cc.
 #include <errno.h>
 #include <sys/resource.h>
 #include <sys/times.h>
@@ -17,21 +17,6 @@ SysResult sleep_until(Call& call, const Deadline& deadline) {
     return 0;
   }
   return call.wait({Wait::Until::kPassed, deadline, false});
-}
-
-// One interval timer to and from the guest.
-SysResult put_timer(Call& call, UserAddress to) {
-  const IntervalTimer& timer = call.process.real_timer;
-  const itimerval value{
-      timeval_of(timer.interval_ns),
-      timeval_of(timer.next ? std::max<std::int64_t>(1000, left_ns(call, *timer.next)) : 0)};
-  return call.user.put(to, value);
-}
-
-void arm(Call& call, std::int64_t value_ns, std::int64_t interval_ns) {
-  call.process.real_timer = {
-      value_ns == 0 ? std::nullopt : std::optional(call.process.clock.after(value_ns)),
-      interval_ns};
 }
 
 }  // namespace
@@ -69,11 +54,12 @@ SysResult sys_time(Call& call) {
 
 SysResult sys_times(Call& call) {
   constexpr std::int64_t kTickNs = 10'000'000;  // 100 a second, as sysconf(_SC_CLK_TCK) says.
-  const std::int64_t ticks = call.process.clock.monotonic_ns() / kTickNs;
-  if (call[0] != 0 && call.user.put(call.address(0), tms{ticks, 0, 0, 0}) != 0) {
+  const GuestClock& clock = call.process.clock;
+  const std::int64_t used = clock.now_ns(ClockKind::kProcessor) / kTickNs;
+  if (call[0] != 0 && call.user.put(call.address(0), tms{used, 0, 0, 0}) != 0) {
     return -EFAULT;
   }
-  return ticks;
+  return clock.monotonic_ns() / kTickNs;
 }
 
 SysResult sys_getrusage(Call& call) {
@@ -83,7 +69,7 @@ SysResult sys_getrusage(Call& call) {
   }
   rusage usage{};
   if (call.as_int(0) != RUSAGE_CHILDREN) {
-    usage.ru_utime = timeval_of(call.process.clock.monotonic_ns());
+    usage.ru_utime = timeval_of(call.process.clock.now_ns(ClockKind::kProcessor));
     usage.ru_maxrss = static_cast<long>(call.process.memory->resident_bytes() / 1024);
   }
   return call.user.put(call.address(1), usage);
@@ -116,48 +102,14 @@ SysResult sys_clock_nanosleep(Call& call) {
   if (!ns) {
     return -EINVAL;
   }
-  const bool is_absolute = (call.as_int(1) & TIMER_ABSTIME) != 0;
-  return sleep_until(call, is_absolute ? Deadline{*kind, *ns} : call.process.clock.after(*ns));
-}
-
-SysResult sys_getitimer(Call& call) {
-  if (call.as_int(0) != ITIMER_REAL) {
-    return call.as_int(0) == ITIMER_VIRTUAL || call.as_int(0) == ITIMER_PROF
-               ? call.user.put(call.address(1), itimerval{})
-               : -EINVAL;
+  const GuestClock& clock = call.process.clock;
+  if ((call.as_int(1) & TIMER_ABSTIME) == 0) {
+    return sleep_until(call, clock.after(*ns));
   }
-  return put_timer(call, call.address(1));
-}
-
-SysResult sys_setitimer(Call& call) {
-  if (call.as_int(0) != ITIMER_REAL) {
-    return -EINVAL;  // Processor time is not measured; the others cannot be had.
-  }
-  itimerval wanted{};
-  if (call[1] != 0) {
-    const auto given = call.user.get<itimerval>(call.address(1));
-    if (!given) {
-      return -EFAULT;
-    }
-    wanted = *given;
-  }
-  const auto value = ns_of(wanted.it_value);
-  const auto interval = ns_of(wanted.it_interval);
-  if (!value || !interval) {
-    return -EINVAL;
-  }
-  if (call[2] != 0 && put_timer(call, call.address(2)) != 0) {
-    return -EFAULT;
-  }
-  arm(call, *value, *interval);
-  return 0;
-}
-
-SysResult sys_alarm(Call& call) {
-  const auto& next = call.process.real_timer.next;
-  const std::int64_t left = next ? (left_ns(call, *next) + kNsPerSecond - 1) / kNsPerSecond : 0;
-  arm(call, std::int64_t{call.as_u32(0)} * kNsPerSecond, 0);
-  return left;
+  // Processor time stands still while the process waits: as if others of it ran meanwhile.
+  return sleep_until(call, *kind == ClockKind::kProcessor
+                               ? clock.after(add_ns(*ns, -clock.now_ns(*kind)))
+                               : Deadline{*kind, *ns});
 }
 
 }  // namespace stasis::linux_guest

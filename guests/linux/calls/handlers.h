@@ -168,9 +168,16 @@ SysResult sys_times(Call& call);
 SysResult sys_getrusage(Call& call);
 SysResult sys_nanosleep(Call& call);
 SysResult sys_clock_nanosleep(Call& call);
+
+// calls_timers.cc
 SysResult sys_getitimer(Call& call);
 SysResult sys_setitimer(Call& call);
 SysResult sys_alarm(Call& call);
+SysResult sys_timer_create(Call& call);
+SysResult sys_timer_settime(Call& call);
+SysResult sys_timer_gettime(Call& call);
+SysResult sys_timer_getoverrun(Call& call);
+SysResult sys_timer_delete(Call& call);
 
 // calls_tree.cc
 SysResult sys_open(Call& call);

@@ -65,9 +65,10 @@ SysOr<ClockKind> clock_kind(int clock_id) {
     case CLOCK_MONOTONIC_COARSE:
     case CLOCK_BOOTTIME:
     case CLOCK_BOOTTIME_ALARM:
-    case CLOCK_PROCESS_CPUTIME_ID:  // The process is all that runs in its VM.
-    case CLOCK_THREAD_CPUTIME_ID:
       return ClockKind::kMonotonic;
+    case CLOCK_PROCESS_CPUTIME_ID:
+    case CLOCK_THREAD_CPUTIME_ID:  // Not told apart.
+      return ClockKind::kProcessor;
     default:
       return Errno{EINVAL};
   }

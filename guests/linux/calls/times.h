@@ -21,7 +21,7 @@ namespace stasis::linux_guest {
 [[nodiscard]] SysOr<std::optional<Deadline>> deadline_after(const Call& call, UserAddress timeout);
 // What is left of the deadline, at least 0.
 [[nodiscard]] std::int64_t left_ns(const Call& call, const Deadline& deadline);
-// CLOCK_* to one of the two clocks that there are; EINVAL.
+// CLOCK_* to one of the clocks that there are; EINVAL.
 [[nodiscard]] SysOr<ClockKind> clock_kind(int clock_id);
 
 }  // namespace stasis::linux_guest

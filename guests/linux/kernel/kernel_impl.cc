@@ -26,6 +26,16 @@ class KernelImpl final : public Kernel {
 
   AfterTrap syscall(TrapCpu& cpu) override;
   AfterTrap fault(TrapCpu& cpu, const Fault& fault) override;
+  AfterTrap preempt(TrapCpu& cpu) override;
+  [[nodiscard]] RunLimit run_limit() override {
+    return process_.has_exited ? RunLimit() : scheduler_.run_limit();
+  }
+  CounterTime follow_counter(Counter counter, std::uint32_t khz) override {
+    return process_.clock.follow(std::move(counter), khz);
+  }
+  [[nodiscard]] std::optional<CounterTime> corrected_time() override {
+    return process_.clock.correct();
+  }
   AfterTrap wake(TrapCpu& cpu) override;
   [[nodiscard]] std::optional<MonotonicNs> deadline() const override {
     return scheduler_.deadline();
@@ -56,6 +66,7 @@ class KernelImpl final : public Kernel {
   }
 
  private:
+  AfterTrap leave(AfterTrap after);
   void count(std::uint64_t number, SysResult result);
 
   Process process_;
@@ -125,7 +136,23 @@ AfterTrap KernelImpl::syscall(TrapCpu& cpu) {
   } else {
     scheduler_.finish_call(*thread, cpu, result);
   }
-  return scheduler_.resume(cpu);
+  return leave(scheduler_.resume(cpu));
+}
+
+// Processor time ends with a wait.
+AfterTrap KernelImpl::leave(AfterTrap after) {
+  if (after == AfterTrap::kWait) {
+    process_.clock.begin_wait();
+  }
+  return after;
+}
+
+AfterTrap KernelImpl::preempt(TrapCpu& cpu) {
+  if (process_.has_exited || process_.threads.loaded() == nullptr) {
+    return AfterTrap::kExited;
+  }
+  process_.vfs->mappings().release_loaded();
+  return leave(scheduler_.preempt(cpu));
 }
 
 AfterTrap KernelImpl::fault(TrapCpu& cpu, const Fault& fault) {
@@ -134,15 +161,16 @@ AfterTrap KernelImpl::fault(TrapCpu& cpu, const Fault& fault) {
     return AfterTrap::kExited;
   }
   send_fault(process_, *thread, cpu, fault);
-  return scheduler_.resume(cpu);
+  return leave(scheduler_.resume(cpu));
 }
 
 AfterTrap KernelImpl::wake(TrapCpu& cpu) {
   if (process_.has_exited) {
     return AfterTrap::kExited;
   }
+  process_.clock.end_wait();
   scheduler_.yield();
-  return scheduler_.resume(cpu);
+  return leave(scheduler_.resume(cpu));
 }
 
 std::vector<SyscallCount> KernelImpl::counts() const {

@@ -12,6 +12,7 @@
 #include "guests/linux/files/stasis_device.h"
 #include "guests/linux/kernel.h"
 #include "guests/linux/kernel/guest_clock.h"
+#include "guests/linux/kernel/signal_timers.h"
 #include "guests/linux/kernel/threads.h"
 #include "guests/linux/signals/signal_table.h"
 #include "guests/linux/vfs/vfs.h"
@@ -28,13 +29,6 @@ struct ResourceLimit {
   friend bool operator==(const ResourceLimit&, const ResourceLimit&) = default;
 };
 constexpr std::size_t kResourceLimits = 16;  // RLIM_NLIMITS
-
-// ITIMER_REAL and alarm(2).
-struct IntervalTimer {
-  std::optional<Deadline> next;
-  std::int64_t interval_ns = 0;
-  friend bool operator==(const IntervalTimer&, const IntervalTimer&) = default;
-};
 
 // Resource: its parts point to each other and to the memory.
 struct Process {
@@ -54,7 +48,7 @@ struct Process {
   NodePointer working_directory;
   std::uint32_t umask = 022;
   std::array<ResourceLimit, kResourceLimits> limits;
-  IntervalTimer real_timer;
+  SignalTimers timers;
   ExitStatus exit;
   bool has_exited = false;
   bool yields = false;  // The running thread gives way to the others.

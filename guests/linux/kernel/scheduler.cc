@@ -1,8 +1,8 @@
 #include "guests/linux/kernel/scheduler.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <vector>
@@ -11,6 +11,8 @@
 
 namespace stasis::linux_guest {
 namespace {
+
+constexpr std::int64_t kProgressNs = 50'000;
 
 // nanosleep(2): how long would have been left.
 void tell_time_left(Process& process, const Wait& wait) {
@@ -39,6 +41,7 @@ void Scheduler::set_result(Thread& thread, TrapCpu& cpu, SysResult result) {
 
 void Scheduler::finish_call(Thread& thread, TrapCpu& cpu, SysResult result) {
   ++calls_;
+  waits_are_known_ = false;
   if (result == kBlocked) {
     return;
   }
@@ -50,22 +53,6 @@ void Scheduler::finish_call(Thread& thread, TrapCpu& cpu, SysResult result) {
     thread.blocked = *thread.mask_to_restore;
     thread.mask_to_restore.reset();
   }
-}
-
-void Scheduler::fire_timer() {
-  IntervalTimer& timer = process_->real_timer;
-  if (!timer.next || !process_->clock.is_past(*timer.next)) {
-    return;
-  }
-  process_->send_to_process(SIGALRM, SI_KERNEL);
-  if (timer.interval_ns == 0) {
-    timer.next.reset();
-    return;
-  }
-  // Expirations that were missed are one.
-  const std::int64_t late = add_ns(process_->clock.now_ns(timer.next->clock), -timer.next->at_ns);
-  timer.next->at_ns =
-      add_ns(timer.next->at_ns, ((late / timer.interval_ns) + 1) * timer.interval_ns);
 }
 
 void Scheduler::interrupt(Thread& thread, TrapCpu& cpu) {
@@ -122,6 +109,11 @@ void Scheduler::load(Thread& thread, TrapCpu& cpu) {
   calls_ = 0;
 }
 
+void Scheduler::begin_turn(int thread_id) {
+  turn_ = thread_id;
+  turn_ends_ = add_ns(process_->clock.host_now(), kQuantumNs);
+}
+
 Thread* Scheduler::next(TrapCpu& cpu) {
   Threads& threads = process_->threads;
   Thread* const loaded = threads.loaded();
@@ -130,14 +122,36 @@ Thread* Scheduler::next(TrapCpu& cpu) {
   if (loaded != nullptr && !gives_way && can_run(*loaded, cpu)) {
     return loaded;
   }
-  // The others in turn, beginning behind the loaded one.
+  // The others in turn, beginning behind the one whose turn it was, or with it if that was lent.
+  const int last = turn_ != 0 ? turn_ : threads.loaded_id();
+  const bool is_lent = last != threads.loaded_id() && !is_turn_over();
   std::vector<int> ids;
-  for (auto at = threads.all().upper_bound(threads.loaded_id()); at != threads.all().end(); ++at) {
+  for (auto at = is_lent ? threads.all().lower_bound(last) : threads.all().upper_bound(last);
+       at != threads.all().end(); ++at) {
     ids.push_back(at->first);
   }
-  for (auto at = threads.all().begin();
-       at != threads.all().end() && at->first <= threads.loaded_id(); ++at) {
+  for (auto at = threads.all().begin(); at != threads.all().end() && at->first <= last; ++at) {
     ids.push_back(at->first);
+  }
+  for (const int id : ids) {
+    Thread* const thread = threads.find(id);
+    if (thread != nullptr && can_run(*thread, cpu)) {
+      if (id != turn_ || !is_lent) {
+        begin_turn(id);
+      }
+      return thread;
+    }
+  }
+  return nullptr;
+}
+
+Thread* Scheduler::first_whose_wait_ends(TrapCpu& cpu) {
+  Threads& threads = process_->threads;
+  std::vector<int> ids;  // A call that is made again may end threads.
+  for (const auto& [id, thread] : threads.all()) {
+    if (thread.wait && id != threads.loaded_id()) {
+      ids.push_back(id);
+    }
   }
   for (const int id : ids) {
     Thread* const thread = threads.find(id);
@@ -145,13 +159,15 @@ Thread* Scheduler::next(TrapCpu& cpu) {
       return thread;
     }
   }
+  waits_are_known_ = true;
   return nullptr;
 }
 
-AfterTrap Scheduler::resume(TrapCpu& cpu) {
-  fire_timer();
+AfterTrap Scheduler::enter(Thread* thread, TrapCpu& cpu) {
   while (!process_->has_exited) {
-    Thread* const thread = next(cpu);
+    if (thread == nullptr) {
+      thread = next(cpu);
+    }
     if (thread == nullptr) {
       return AfterTrap::kWait;
     }
@@ -160,11 +176,85 @@ AfterTrap Scheduler::resume(TrapCpu& cpu) {
     }
     load(*thread, cpu);
     deliver_signals(*process_, *thread, cpu);
+    thread = nullptr;
     if (!process_->has_exited) {
       return AfterTrap::kContinue;
     }
   }
   return AfterTrap::kExited;
+}
+
+AfterTrap Scheduler::resume(TrapCpu& cpu) {
+  fire_timers(*process_);
+  return enter(nullptr, cpu);
+}
+
+AfterTrap Scheduler::preempt(TrapCpu& cpu) {
+  fire_timers(*process_);
+  Thread* const loaded = process_->threads.loaded();
+  const bool is_signaled = loaded != nullptr && process_->signals.has_deliverable(*loaded);
+  if (process_->threads.all().size() > 1 && (!is_signaled || is_turn_over())) {
+    if (Thread* const woken = first_whose_wait_ends(cpu); woken != nullptr) {
+      return enter(woken, cpu);
+    }
+    process_->yields = process_->yields || is_turn_over();
+  }
+  return enter(nullptr, cpu);
+}
+
+// Before a deadline of its own.
+bool Scheduler::could_run(const Thread& thread) const {
+  if (!thread.wait) {
+    return true;
+  }
+  const Wait& wait = *thread.wait;
+  if (wait.deadline && process_->clock.is_past(*wait.deadline)) {
+    return true;
+  }
+  // What a call of the running thread may have made of it.
+  return !waits_are_known_ && (wait.until == Wait::Until::kReady || wait.is_woken ||
+                               process_->signals.has_deliverable(thread));
+}
+
+RunLimit Scheduler::run_limit() {
+  Threads& threads = process_->threads;
+  RunLimit limit;
+  const auto add = [&limit](MonotonicNs at) {
+    limit.until = limit.until ? std::min(*limit.until, at) : at;
+  };
+  if (const auto first = first_expiration(process_->timers, process_->clock)) {
+    // However short the interval of a timer is, the process gets on between two signals.
+    add(std::max(*first, add_ns(process_->clock.host_now(), kProgressNs)));
+  }
+  if (threads.all().size() <= 1) {
+    turn_ = 0;
+    return limit;
+  }
+  if (turn_ == 0) {
+    begin_turn(threads.loaded_id());
+  }
+  bool others_could_run = false;
+  for (const auto& [id, thread] : threads.all()) {
+    if (id == threads.loaded_id()) {
+      continue;
+    }
+    others_could_run = others_could_run || could_run(thread);
+    if (thread.wait) {
+      limit.until_request = limit.until_request || thread.wait->until == Wait::Until::kReady;
+      if (thread.wait->deadline && !process_->clock.is_past(*thread.wait->deadline)) {
+        add(process_->clock.on_host(*thread.wait->deadline));
+      }
+    }
+  }
+  for (const auto& [number, descriptor] : process_->descriptors.all()) {
+    if (descriptor.file->kind() == FileKind::kTimer && descriptor.file->deadline()) {
+      add(process_->clock.on_host(*descriptor.file->deadline()));
+    }
+  }
+  if (others_could_run) {
+    add(turn_ends_);
+  }
+  return limit;
 }
 
 std::optional<MonotonicNs> Scheduler::deadline() const {
@@ -180,7 +270,13 @@ std::optional<MonotonicNs> Scheduler::deadline() const {
       add(thread.wait->deadline);
     }
   }
-  add(process_->real_timer.next);
+  // Processor time stands still while all of them wait.
+  add(process_->timers.interval[ITIMER_REAL].next);
+  for (const auto& [id, timer] : process_->timers.posix) {
+    if (timer.signal != 0 && timer.clock != ClockKind::kProcessor) {
+      add(timer.timer.next);
+    }
+  }
   // A timer descriptor may be waited for by poll, select, epoll or read.
   for (const auto& [number, descriptor] : process_->descriptors.all()) {
     if (descriptor.file->kind() == FileKind::kTimer) {

@@ -58,13 +58,14 @@ class Capture {
 void Capture::plain(ProcessState& state) const {
   const Process& process = *process_;
   state.monotonic_ns = process.clock.monotonic_ns();
+  state.waited_ns = std::min(process.clock.waited_ns(), state.monotonic_ns);
   state.arguments = process.config.arguments;
   state.environment = process.config.environment;
   state.executable = process.config.executable;
   state.umask = process.umask;
   state.dumpable = static_cast<std::uint32_t>(process.dumpable);
   state.limits = process.limits;
-  state.real_timer = process.real_timer;
+  state.timers = process.timers;
   state.report = process.exit.report;
   state.last_thread_id = process.threads.last_id();
   state.last_futex_order = process.threads.last_order();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include <algorithm>
 
@@ -335,15 +336,34 @@ Result<void> check_mappings(const ProcessState& state) {
   return {};
 }
 
+bool is_timer(const IntervalTimer& timer, ClockKind clock) {
+  return timer.interval_ns >= 0 && is_time(timer.next) &&
+         (!timer.next || timer.next->clock == clock);
+}
+
+Result<void> check_timers(const ProcessState& state) {
+  bool is_fine = state.timers.posix.size() <= kPosixTimersMax && state.timers.next_posix >= 0;
+  for (std::size_t i = 0; i < kIntervalTimers; ++i) {
+    is_fine = is_fine && is_timer(state.timers.interval[i],
+                                  i == ITIMER_REAL ? ClockKind::kMonotonic : ClockKind::kProcessor);
+  }
+  for (const auto& [id, timer] : state.timers.posix) {
+    is_fine = is_fine && id >= 0 && timer.signal >= 0 && timer.signal <= kSignalsMax &&
+              timer.thread >= 0 && timer.overrun >= 0 && is_timer(timer.timer, timer.clock);
+  }
+  return check_that(is_fine, "its timers are not possible");
+}
+
 }  // namespace
 
 Result<void> check_state(const ProcessState& state) {
   const bool has_limits = std::ranges::all_of(
       state.limits, [](const ResourceLimit& limit) { return limit.soft <= limit.hard; });
-  if (!has_limits || state.monotonic_ns < 0 || state.real_timer.interval_ns < 0 ||
-      !is_time(state.real_timer.next) || state.umask > 0777 || state.dumpable > 1) {
+  if (!has_limits || state.monotonic_ns < 0 || state.waited_ns < 0 ||
+      state.waited_ns > state.monotonic_ns || state.umask > 0777 || state.dumpable > 1) {
     return corrupt("its limits, its clock or its mask are not possible");
   }
+  STASIS_TRY(check_timers(state));
   STASIS_TRY(check_threads(state));
   STASIS_TRY(check_signals(state.pending));
   STASIS_TRY(check_tmpfs(state));

@@ -1,5 +1,7 @@
 #include "guests/linux/state/process_codec.h"
 
+#include <sys/time.h>
+
 #include <cstring>
 
 #include <capnp/message.h>
@@ -10,7 +12,8 @@
 
 namespace stasis::linux_guest {
 namespace codec {
-constexpr std::uint32_t kVersion = 1;
+// 2: it has timers that the first version does not know, and would forget.
+constexpr std::uint32_t kVersion = 2, kVersionPlain = 1;
 
 static Error corrupt(std::string message) {
   return Error{Errc::kCorruption, 0, "state of the Linux process: " + std::move(message)};
@@ -93,8 +96,68 @@ static StasisDeviceState get(schema::Device::Reader in) {
 constexpr auto kPut = [](auto out, const auto& value) { put(out, value); };
 constexpr auto kGet = [](auto in) { return get(in); };
 
+static bool has_new_timers(const SignalTimers& timers) {
+  return timers.interval[ITIMER_VIRTUAL].next || timers.interval[ITIMER_PROF].next ||
+         !timers.posix.empty();
+}
+
+static void put(schema::Timer::Builder out, const IntervalTimer& timer) {
+  out.setIsSet(timer.next.has_value());
+  out.setAtNs(timer.next ? timer.next->at_ns : 0);
+  out.setIntervalNs(timer.interval_ns);
+}
+
+static IntervalTimer get(schema::Timer::Reader in, ClockKind clock) {
+  return {in.getIsSet() ? std::optional(Deadline{clock, in.getAtNs()}) : std::nullopt,
+          in.getIntervalNs()};
+}
+
+static void put_timers(schema::LinuxProcess::Builder out, const SignalTimers& timers) {
+  put_deadline(out.initRealTimer(), timers.interval[ITIMER_REAL].next);
+  out.setRealTimerIntervalNs(timers.interval[ITIMER_REAL].interval_ns);
+  if (!has_new_timers(timers)) {
+    return;
+  }
+  put(out.initVirtualTimer(), timers.interval[ITIMER_VIRTUAL]);
+  put(out.initProfilingTimer(), timers.interval[ITIMER_PROF]);
+  out.setNextPosixTimer(timers.next_posix);
+  put_all(out.initPosixTimers(count_of(timers.posix)), timers.posix,
+          [](schema::PosixTimer::Builder made, const auto& numbered) {
+            const auto& [id, timer] = numbered;
+            made.setId(id);
+            made.setClock(static_cast<std::uint8_t>(timer.clock));
+            made.setSignal(timer.signal);
+            made.setThread(timer.thread);
+            made.setValue(timer.value);
+            made.setOverrun(timer.overrun);
+            put(made.initTimer(), timer.timer);
+          });
+}
+
+static SignalTimers get_timers(schema::LinuxProcess::Reader in) {
+  SignalTimers timers;
+  timers.interval[ITIMER_REAL] = {get_deadline(in.getRealTimer()), in.getRealTimerIntervalNs()};
+  timers.interval[ITIMER_VIRTUAL] = get(in.getVirtualTimer(), ClockKind::kProcessor);
+  timers.interval[ITIMER_PROF] = get(in.getProfilingTimer(), ClockKind::kProcessor);
+  timers.next_posix = in.getNextPosixTimer();
+  for (const auto saved : in.getPosixTimers()) {
+    const ClockKind clock = saved.getClock() == static_cast<std::uint8_t>(ClockKind::kReal)
+                                ? ClockKind::kReal
+                            : saved.getClock() == static_cast<std::uint8_t>(ClockKind::kProcessor)
+                                ? ClockKind::kProcessor
+                                : ClockKind::kMonotonic;
+    timers.posix[saved.getId()] = {.clock = clock,
+                                   .signal = saved.getSignal(),
+                                   .thread = saved.getThread(),
+                                   .value = saved.getValue(),
+                                   .overrun = saved.getOverrun(),
+                                   .timer = get(saved.getTimer(), clock)};
+  }
+  return timers;
+}
+
 static void put_process(schema::LinuxProcess::Builder out, const ProcessState& state) {
-  out.setVersion(kVersion);
+  out.setVersion(has_new_timers(state.timers) ? kVersion : kVersionPlain);
   out.setMonotonicNs(state.monotonic_ns);
   put_texts(out.initArguments(count_of(state.arguments)), state.arguments);
   put_texts(out.initEnvironment(count_of(state.environment)), state.environment);
@@ -106,8 +169,8 @@ static void put_process(schema::LinuxProcess::Builder out, const ProcessState& s
     limits.set(i * 2, state.limits[i].soft);
     limits.set((i * 2) + 1, state.limits[i].hard);
   }
-  put_deadline(out.initRealTimer(), state.real_timer.next);
-  out.setRealTimerIntervalNs(state.real_timer.interval_ns);
+  out.setWaitedNs(state.waited_ns);
+  put_timers(out, state.timers);
   out.setReport(state.report.c_str());
   out.setLastThreadId(state.last_thread_id);
   out.setLastFutexOrder(state.last_futex_order);
@@ -128,10 +191,10 @@ static void put_process(schema::LinuxProcess::Builder out, const ProcessState& s
 }
 
 static Result<ProcessState> get_process(schema::LinuxProcess::Reader in) {
-  if (in.getVersion() != kVersion) {
+  if (in.getVersion() < kVersionPlain || in.getVersion() > kVersion) {
     return Error{Errc::kNotSupported, 0,
                  "state of the Linux process: version " + std::to_string(in.getVersion()) +
-                     " instead of " + std::to_string(kVersion)};
+                     "; this program reads 1 to " + std::to_string(kVersion)};
   }
   ProcessState state;
   state.monotonic_ns = in.getMonotonicNs();
@@ -150,7 +213,8 @@ static Result<ProcessState> get_process(schema::LinuxProcess::Reader in) {
     state.limits[i] = {limits[i * 2], limits[(i * 2) + 1]};
   }
   std::ranges::copy(actions, state.actions.begin());
-  state.real_timer = {get_deadline(in.getRealTimer()), in.getRealTimerIntervalNs()};
+  state.waited_ns = in.getWaitedNs();
+  state.timers = get_timers(in);
   state.report = text_of(in.getReport());
   state.last_thread_id = in.getLastThreadId();
   state.last_futex_order = in.getLastFutexOrder();

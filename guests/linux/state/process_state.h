@@ -102,7 +102,8 @@ struct ProcessState {
   std::string executable = {};
   std::uint32_t umask = 0, dumpable = 0;
   std::array<ResourceLimit, kResourceLimits> limits = {};
-  IntervalTimer real_timer = {};
+  std::int64_t waited_ns = 0;  // Of monotonic_ns.
+  SignalTimers timers = {};
   std::string report = {};
   std::int32_t last_thread_id = 0, loaded_thread = 0;
   std::uint64_t last_futex_order = 0;

@@ -344,14 +344,14 @@ void Restorer::apply() {
     mappings.keep_loaded(mapping);
   }
   process.device.restore(state_->device);
-  process.clock.resume_at(state_->monotonic_ns);
+  process.clock.resume_at(state_->monotonic_ns, state_->waited_ns);
   process.config.arguments = state_->arguments;
   process.config.environment = state_->environment;
   process.config.executable = state_->executable;
   process.umask = state_->umask;
   process.dumpable = static_cast<int>(state_->dumpable);
   process.limits = state_->limits;
-  process.real_timer = state_->real_timer;
+  process.timers = state_->timers;
   process.exit = {};
   process.exit.report = state_->report;
   process.has_exited = false;

@@ -1,5 +1,9 @@
 #include "guests/linux/vm/process.h"
 
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
 #include <utility>
 
 #include "core/text.h"
@@ -14,6 +18,9 @@ namespace {
 // The same access refused so often in a row, although nothing speaks against it: a page table is
 // damaged.
 constexpr std::uint64_t kSameFaultMax = 64;
+
+// When a process that could not be preempted where it was is asked again.
+constexpr std::int64_t kRetryNs = 100'000;
 
 // Bits of a page fault's error code: Intel SDM vol. 3A, 4.7.
 constexpr std::uint64_t kFaultPresent = 1, kFaultWrite = 2, kFaultUser = 4, kFaultFetch = 16;
@@ -232,6 +239,9 @@ Result<WriteOutcome> LinuxProcess::proceed(Cpu& cpu, AfterTrap after) {
 }
 
 Result<WriteOutcome> LinuxProcess::enter_process(Cpu& cpu, std::optional<MachineEvent> event) {
+  if (const std::optional<CounterTime> time = kernel_->corrected_time()) {
+    publish(*time);
+  }
   std::vector<EntryRun>& rewrites = space_->rewrites();
   if (rewrites.empty()) {
     mode_ = Mode::kUser;
@@ -245,7 +255,111 @@ Result<WriteOutcome> LinuxProcess::enter_process(Cpu& cpu, std::optional<Machine
     user_ = cpu.registers();
     STASIS_TRY(cpu.enter(begin_rewriting(ram_, rewrites, user_)));
   }
-  return WriteOutcome{.after = AfterWrite::kContinue, .event = std::move(event)};
+  return WriteOutcome{
+      .after = AfterWrite::kContinue, .event = std::move(event), .interrupt = plan_interrupt()};
+}
+
+// What the time page has from before a restore must not be seen.
+Result<InterruptPlan> LinuxProcess::before_entry(X86TrapAccess& access, DeviceHost& host) {
+  if (!ram_.is_attached()) {
+    STASIS_TRY(attach(host.memory()));
+  }
+  if (!has_told_time_ && mode_ != Mode::kEnded) {
+    tell_time(access);
+  }
+  return plan_interrupt();
+}
+
+void LinuxProcess::tell_time(X86TrapAccess& access) {
+  has_told_time_ = true;
+  CounterTime time;
+#if defined(__x86_64__)
+  if (const std::optional<X86GuestCounter> counter = access.guest_counter()) {
+    time = kernel_->follow_counter(
+        [offset = counter->offset] {
+          _mm_lfence();  // As the vDSO does: not before what precedes it.
+          return __rdtsc() + offset;
+        },
+        counter->khz);
+  }
+#else
+  static_cast<void>(access);
+#endif
+  publish(time);
+}
+
+void LinuxProcess::publish(const CounterTime& time) {
+  stasis_time_page page{};
+  if (time.multiplier != 0) {
+    page = {.sequence = 0,
+            .mode = STASIS_TIME_BY_COUNTER,
+            .counter = time.counter,
+            .monotonic_ns = time.monotonic_ns,
+            .real_ns = time.real_ns,
+            .multiplier = time.multiplier};
+  }
+  space_->write_time_page(page);
+}
+
+InterruptPlan LinuxProcess::plan_interrupt() {
+  if (mode_ != Mode::kUser || kernel_ == nullptr) {
+    return {};  // A trap follows.
+  }
+  const RunLimit limit = kernel_->run_limit();
+  if (interrupt_is_due_) {
+    return {.at = host_clock().now(), .on_wake = limit.until_request};
+  }
+  return {.at = limit.until, .on_wake = limit.until_request};
+}
+
+// Where another thread's registers may take the place of these: in ring 3 and outside of our own
+// stubs, with nothing on its way that was meant for this thread. An exception that an instruction
+// of its own raises as a trap (INT3, INTO, INT n, ICEBP) is not reported by KVM while it is
+// pending.
+Result<bool> LinuxProcess::is_preemptible(X86TrapAccess& access,
+                                          const X86TrapRegisters& registers) {
+  constexpr std::uint64_t kTrapFlag = 0x100;
+  if ((registers.cs.selector & 3U) != 3 || registers.general.rip >= kUserSpaceEnd ||
+      (registers.general.rflags & kTrapFlag) != 0) {
+    return false;
+  }
+  std::byte code{};
+  if (space_->read({registers.general.rip}, std::span(&code, 1)) == 1 &&
+      (code == std::byte{0xcc} || code == std::byte{0xcd} || code == std::byte{0xce} ||
+       code == std::byte{0xf1})) {
+    return false;
+  }
+  return access.is_between_instructions();
+}
+
+Result<WriteOutcome> LinuxProcess::on_interrupt(X86TrapAccess& access, DeviceHost& host) {
+  if (!ram_.is_attached()) {
+    STASIS_TRY(attach(host.memory()));
+  }
+  interrupt_is_due_ = mode_ != Mode::kUser;
+  if (interrupt_is_due_) {
+    return WriteOutcome{};  // When it is in ring 3 again.
+  }
+  STASIS_ASSIGN(const X86TrapRegisters registers, access.registers());
+  STASIS_ASSIGN(const bool may_switch, is_preemptible(access, registers));
+  if (!may_switch) {
+    WriteOutcome later{.interrupt = plan_interrupt()};
+    later.interrupt.at = host_clock().now() + kRetryNs;
+    return later;
+  }
+  ++counters_.preemptions;
+  Cpu cpu(access, registers);
+  STASIS_TRY(deliver_requests());
+  const AfterTrap after = kernel_->preempt(cpu);
+  if (after == AfterTrap::kContinue && kernel_->wants_request() && !was_ready_) {
+    // Others compute on, which may be for ever: it is not going to be quieter.
+    was_ready_ = true;
+    STASIS_ASSIGN(WriteOutcome outcome,
+                  enter_process(cpu, MachineEvent{.kind = MachineEvent::Kind::kReady}));
+    outcome.after = AfterWrite::kHold;
+    return outcome;
+  }
+  return proceed(cpu, after);
 }
 
 Result<WriteOutcome> LinuxProcess::wait(Cpu& cpu, AfterWrite how,

@@ -50,9 +50,10 @@ struct ProcessOptions {
 // (system_tables.h); for the last two the process's registers are kept here. A process that has
 // ended is held there, and says so again when it is resumed.
 //
-// Ready, and held, when the kernel first waits for a request (MachineEvent::kReady); parked
-// whenever it waits again. A response is an event kResponse, the end kExit, or kGuestFailed with
-// the kernel's report if a signal ended the process.
+// Ready, and held, when the kernel first waits for a request (MachineEvent::kReady), or when one of
+// its threads does and others have computed since for a quantum; parked whenever it waits again. A
+// response is an event kResponse, the end kExit, or kGuestFailed with the kernel's report if a
+// signal ended the process.
 //
 // Saved state: this, the address space, the kernel. Not saved: responses not yet taken.
 //
@@ -88,6 +89,7 @@ class LinuxProcess final : public Device, private TrapHandler {
     std::uint64_t other_faults = 0;
     std::uint64_t rewrites = 0;  // Entries into the rewriter.
     std::uint64_t rewritten_entries = 0;
+    std::uint64_t preemptions = 0;  // Taken out of ring 3 by time or a request.
   };
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
@@ -114,6 +116,13 @@ class LinuxProcess final : public Device, private TrapHandler {
 
   Result<WriteOutcome> on_trap(std::uint64_t offset, X86TrapAccess& access,
                                DeviceHost& host) override;
+  Result<WriteOutcome> on_interrupt(X86TrapAccess& access, DeviceHost& host) override;
+  Result<InterruptPlan> before_entry(X86TrapAccess& access, DeviceHost& host) override;
+  [[nodiscard]] InterruptPlan plan_interrupt();
+  void tell_time(X86TrapAccess& access);
+  void publish(const CounterTime& time);
+  [[nodiscard]] Result<bool> is_preemptible(X86TrapAccess& access,
+                                            const X86TrapRegisters& registers);
   Result<void> attach(GuestMemory& memory);
   Result<WriteOutcome> on_system_call(X86TrapAccess& access, const X86TrapRegisters& registers);
   Result<WriteOutcome> on_exception(std::uint8_t vector, X86TrapAccess& access,
@@ -154,6 +163,8 @@ class LinuxProcess final : public Device, private TrapHandler {
   MachineEvent ended_;     // In mode kEnded: how, for whoever lets it run again.
   bool was_ready_ = false;
   bool is_restored_ = false;
+  bool interrupt_is_due_ = false;  // It came while the process could not be preempted.
+  bool has_told_time_ = false;     // The time page is this host's.
   Counters counters_;
   struct {
     std::uint64_t rip = 0, address = 0, times = 0;
