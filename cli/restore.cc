@@ -50,28 +50,36 @@ struct RestoreResult {
 
 Result<void> after_requests(session::Session& session, const RestoreCommandOptions& options,
                             Context& context, RestoreResult& result) {
+  bool is_linux_program = false;
+  std::optional<int> signal;  // That killed it.
   if (!options.restore.tracker.empty()) {
     STASIS_ASSIGN(result.dirty, session.dirty());
   }
+// When nothing more is asked of the guest.
+Result<void> wait_exit(session::Session& session, const RestoreCommandOptions& options,
+                       Context& context, RestoreResult& result) {
+  Progress progress("waiting for the guest to exit", context.progress_mode());
+  auto exit_code = wait_in_slices(
+      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+      [&] { progress.tick(); });
+  result.is_linux_program = session.runs_linux_program();
+  result.signal = session.ending_signal();
+  STASIS_ASSIGN(result.exit_code, std::move(exit_code));
+  return {};
+}
+
   if (!options.save.empty()) {
     const session::SaveKind kind =
         options.diff ? session::SaveKind::kDiff : session::SaveKind::kFull;
     STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, kind, options.write, context));
   }
-  if (options.until_exit) {
-    Progress progress("waiting for the guest to exit", context.progress_mode());
-    STASIS_ASSIGN(result.exit_code,
-                  wait_in_slices(
-                      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
-                      [&] { progress.tick(); }));
-  }
-  return {};
+  return options.until_exit ? wait_exit(session, options, context, result) : Result<void>();
 }
 
 // Until the guest runs; interruptible, and with progress when it takes long.
 Result<std::unique_ptr<session::Session>> start(HypervisorBackend& backend,
                                                 const RestoreCommandOptions& options,
-                                                const Context& context) {
+                                                Context& context) {
   Progress progress(fmt::format("restoring '{}'", options.snapshot), context.progress_mode());
   session::RestoreOptions restore = options.restore;
   restore.progress = [&progress](std::uint64_t done, std::uint64_t total) {
@@ -88,7 +96,7 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
   STASIS_ASSIGN(std::vector<Exchange> exchanges,
                 exchange(*session, requests, options.timeout, context));
   if (options.show == RestoreCommandOptions::Show::kResponses) {
-    print_exchanges(exchanges, context.output);  // Before anything else: somebody waits for it.
+    print_answers(exchanges, context.output);  // Before anything else: somebody waits for it.
   }
   STASIS_TRY(session->settle(kSettleTime));
   STASIS_TRY(after_requests(*session, options, context, result));
@@ -122,7 +130,8 @@ void report_text(const RestoreCommandOptions& options, const RestoreResult& resu
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
-  if (result.exit_code) {
+  // A Linux program that ends well has said all there is to say.
+  if (result.exit_code && (!result.is_linux_program || *result.exit_code != 0)) {
     output.text(fmt::format("the guest exited with code {}\n", *result.exit_code));
   }
 }
@@ -175,6 +184,9 @@ Result<void> check(const RestoreCommandOptions& options) {
   return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
 }
 
+  if (result.signal) {
+    json["signal"] = *result.signal;
+  }
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   STASIS_TRY(check(options));
   STASIS_ASSIGN(const std::vector<Request> requests,
@@ -236,6 +248,10 @@ void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
                                {{"on", snapshot::Verify::kOn}, {"off", snapshot::Verify::kOff}},
                                "Check memory against its checksums; the manifest always is");
   add_choice<HugePages>(app, "--huge-pages", options.restore.policy_options.huge_pages,
+      if (result.signal && outcome.error().code == Errc::kGuestFault && !interrupted()) {
+        context.output.fail(json_code(Errc::kGuestFault), outcome.error().message, "");
+        return exit_code_of_signal(*result.signal);
+      }
                         {{"never", HugePages::kNever},
                          {"transparent", HugePages::kTransparent},
                          {"hugetlb", HugePages::kHugetlb}},
@@ -246,6 +262,9 @@ void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
   app.add_flag("--accept-changed-files", options.accept_changed_files,
                "Restore a Linux guest although files that it has open have changed");
   app.add_option("--spawned-at", options.spawned_at,
+  if (result.is_linux_program) {
+    return exit_code_of_program(result.exit_code.value_or(0));
+  }
                  "CLOCK_MONOTONIC_RAW, in ns, when the parent process started this one")
       ->group("");
 }

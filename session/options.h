@@ -23,8 +23,13 @@
 
 namespace stasis::session {
 
+// Where console output came from. A bare guest has one console, kOutput.
+enum class ConsoleStream : std::uint8_t {
+  kOutput,
+  kErrors,  // Standard error of a Linux program.
+};
 // Receives console output as the guest writes it, on a vCPU's thread. May be empty.
-using ConsoleSink = std::function<void(std::string_view text)>;
+using ConsoleSink = std::function<void(ConsoleStream stream, std::string_view bytes)>;
 
 // A Linux program as the guest (docs/linux-guests.md). Value.
 struct LinuxOptions {

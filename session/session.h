@@ -86,6 +86,7 @@ class Session {
   static constexpr std::size_t kConsoleBytesMax = std::size_t{1} << 20U;
 
   // kFirstInstruction is the guest's own time-stamp counter, converted (session/tsc_clock.h);
+  [[nodiscard]] virtual bool runs_linux_program() const = 0;
   // absent where the guest or the backend has none.
   [[nodiscard]] virtual const MilestoneLog& milestones() const = 0;
   // By how much kFirstInstruction may be wrong.

@@ -80,6 +80,9 @@ class SessionImpl final : public Session {
   [[nodiscard]] const MilestoneLog& milestones() const override { return *parts_.milestones; }
   [[nodiscard]] std::int64_t first_instruction_error_ns() const override {
     return first_instruction_error_ns_;
+  [[nodiscard]] bool runs_linux_program() const override {
+    return parts_.port->linux_process() != nullptr;
+  }
   }
   [[nodiscard]] Result<SessionCounters> counters() override;
   [[nodiscard]] const std::optional<ResidencyReport>& residency() const override {
