@@ -141,6 +141,7 @@ nlohmann::ordered_json to_json(const session::SessionCounters& counters) {
                {"major_faults", counters.major_faults},
                {"filled_bytes", counters.filled_bytes},
                {"mappings", counters.mappings},
+               {"populated_bytes", counters.populated_bytes},
                {"user_cpu_ns", counters.user_cpu_ns},
                {"system_cpu_ns", counters.system_cpu_ns}};
   if (counters.linux_guest) {

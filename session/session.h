@@ -76,17 +76,23 @@ class Session {
   // guest for it. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;
 
+  // Stores beside the snapshot that this session was restored from which pages were touched since
+  // (snapshot/working_set.h), for later restores with the policy "working-set"; pauses a running
+  // guest for it. Wants a restore with the policy "lazy" without huge pages: kInvalidArgument says
+  // so. kMismatch if the snapshot was replaced meanwhile; kIo if its directory cannot be written.
+  virtual Result<WorkingSetReport> record_working_set() = 0;
+
   [[nodiscard]] virtual GuestPhase phase() const = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
   // The signal by which a Linux process ended, if that is why a call returned kGuestFault.
   [[nodiscard]] virtual std::optional<int> ending_signal() const = 0;
+  [[nodiscard]] virtual bool runs_linux_program() const = 0;
   // All console output since the start (of this session), at most kConsoleBytesMax: the oldest is
   // dropped. Thread-safe.
   [[nodiscard]] virtual std::string console() const = 0;
   static constexpr std::size_t kConsoleBytesMax = std::size_t{1} << 20U;
 
   // kFirstInstruction is the guest's own time-stamp counter, converted (session/tsc_clock.h);
-  [[nodiscard]] virtual bool runs_linux_program() const = 0;
   // absent where the guest or the backend has none.
   [[nodiscard]] virtual const MilestoneLog& milestones() const = 0;
   // By how much kFirstInstruction may be wrong.
