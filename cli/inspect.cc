@@ -10,6 +10,7 @@
 #include "snapshot/manifest_codec.h"
 #include "snapshot/operations.h"
 #include "snapshot/snapshot_chain.h"
+#include "snapshot/working_set.h"
 
 namespace stasis::cli {
 
@@ -89,6 +90,32 @@ void add_manifest(const snapshot::Manifest& manifest, Table& table, Json& json) 
   if (!manifest.cpu_features.empty()) {
     table.add_row({"CPU features", fmt::format("{}", fmt::join(manifest.cpu_features, " "))});
   }
+}
+
+// What lies beside the snapshot and is no part of it.
+void add_working_set(const snapshot::SnapshotReader& reader, Table& table, Json& json) {
+  const auto set = snapshot::read_working_set(snapshot::posix_file_system(), reader);
+  if (!set) {
+    json["working_set"] = {{"unusable_because", set.error().message}};
+    table.add_row({"working set", "not used: " + printable(set.error().message)});
+    return;
+  }
+  if (!*set) {
+    json["working_set"] = nullptr;
+    return;
+  }
+  std::uint64_t written_bytes = 0;
+  std::uint64_t read_bytes = 0;
+  for (const PopulatePiece& piece : (*set)->pieces) {
+    (piece.access == PopulateFor::kWriting ? written_bytes : read_bytes) += piece.range.size;
+  }
+  json["working_set"] = {{"written_bytes", written_bytes},
+                         {"read_bytes", read_bytes},
+                         {"runs", (*set)->pieces.size()},
+                         {"created_ns", (*set)->created_ns}};
+  table.add_row(
+      {"working set", fmt::format("{} written, {} read, recorded {}", format_bytes(written_bytes),
+                                  format_bytes(read_bytes), format_time((*set)->created_ns))});
 }
 
 std::string_view activity_name(VcpuActivity activity) {
@@ -200,6 +227,7 @@ Result<ExitCode> inspect(const InspectOptions& options, Context& context) {
   const snapshot::Manifest& manifest = (*reader)->manifest();
   add_manifest(manifest, table, output.json());
   add_vcpus(manifest.machine, options.registers, table, output.json());
+  add_working_set(**reader, table, output.json());
   output.text(table.render());
   if (options.registers) {
     for (std::size_t i = 0; i < manifest.machine.vcpus.size(); ++i) {

@@ -112,6 +112,7 @@ Output::Output(OutputMode mode)
     : mode_(mode),
       color_(mode == OutputMode::kText && wants_color(STDOUT_FILENO)),
       stderr_color_(wants_color(STDERR_FILENO)),
+      stdout_is_terminal_(isatty(STDOUT_FILENO) == 1),
       stderr_is_terminal_(isatty(STDERR_FILENO) == 1),
       json_(std::make_unique<nlohmann::ordered_json>(nlohmann::ordered_json::object())) {}
 
@@ -126,6 +127,21 @@ void Output::write_stdout(std::string_view bytes) {
 void Output::text(std::string_view text) {
   if (mode_ == OutputMode::kText) {
     write_stdout(text);
+  }
+}
+
+void Output::guest_output(std::string_view bytes) {
+  if (stdout_is_terminal_) {
+    text(printable(bytes));
+  } else {
+    text(bytes);
+  }
+}
+
+void Output::guest_errors(std::string_view bytes) {
+  if (mode_ == OutputMode::kText) {
+    const std::string shown = stderr_is_terminal_ ? printable(bytes) : std::string();
+    write_all(STDERR_FILENO, stderr_is_terminal_ ? shown : bytes);
   }
 }
 

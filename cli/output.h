@@ -17,7 +17,7 @@ enum class OutputMode : std::uint8_t { kText, kJson };
 
 enum class Style : std::uint8_t { kPlain, kBold, kDim, kGreen, kYellow, kRed };
 
-// Not thread-safe, but for text(): the guest's console may write from a vCPU's thread.
+// Not thread-safe, but for text() and what guests say: they may write from a vCPU's thread.
 class Output {
  public:
   // Colours only on a terminal, and not if NO_COLOR is set and not empty (no-color.org).
@@ -29,10 +29,14 @@ class Output {
   Output& operator=(Output&&) = delete;
 
   [[nodiscard]] bool is_json() const { return mode_ == OutputMode::kJson; }
+  [[nodiscard]] bool stdout_is_terminal() const { return stdout_is_terminal_; }
   [[nodiscard]] bool stderr_is_terminal() const { return stderr_is_terminal_; }
 
   // To standard output, in text mode only; a newline is not added.
   void text(std::string_view text);
+  // What a guest says, in text mode only: bytes as they are, but on a terminal as printable().
+  void guest_output(std::string_view bytes);  // To standard output. Thread-safe as text() is.
+  void guest_errors(std::string_view bytes);  // To standard error.
   // `text` in a style, where standard output is a terminal that takes it.
   [[nodiscard]] std::string styled(std::string_view text, Style style) const;
   // To standard error, in both modes: "stasis: warning: ...".
@@ -54,6 +58,7 @@ class Output {
   OutputMode mode_;
   bool color_ = false;
   bool stderr_color_ = false;
+  bool stdout_is_terminal_ = false;
   bool stderr_is_terminal_ = false;
   int write_error_ = 0;  // errno of the first failed write to standard output.
   std::unique_ptr<nlohmann::ordered_json> json_;

@@ -133,13 +133,18 @@ Json linux_json(const session::LinuxCounters& counters) {
 }  // namespace
 
 nlohmann::ordered_json to_json(const session::SessionCounters& counters) {
-  Json json = {
-      {"entries", counters.machine.entries},           {"io_exits", counters.machine.io_exits},
-      {"write_faults", counters.machine.write_faults}, {"cancels", counters.machine.cancels},
-      {"interrupts", counters.machine.interrupts},     {"requests", counters.requests},
-      {"minor_faults", counters.minor_faults},         {"major_faults", counters.major_faults},
-      {"filled_bytes", counters.filled_bytes},         {"mappings", counters.mappings},
-      {"user_cpu_ns", counters.user_cpu_ns},           {"system_cpu_ns", counters.system_cpu_ns}};
+  Json json = {{"entries", counters.machine.entries},
+               {"io_exits", counters.machine.io_exits},
+               {"write_faults", counters.machine.write_faults},
+               {"cancels", counters.machine.cancels},
+               {"requests", counters.requests},
+               {"minor_faults", counters.minor_faults},
+               {"major_faults", counters.major_faults},
+               {"filled_bytes", counters.filled_bytes},
+               {"mappings", counters.mappings},
+               {"populated_bytes", counters.populated_bytes},
+               {"user_cpu_ns", counters.user_cpu_ns},
+               {"system_cpu_ns", counters.system_cpu_ns}};
   if (counters.linux_guest) {
     json["linux"] = linux_json(*counters.linux_guest);
   }

@@ -128,6 +128,14 @@ Result<std::vector<Exchange>> exchange(session::Session& session,
   return exchanges;
 }
 
+void print_answers(const std::vector<Exchange>& exchanges, Output& output) {
+  if (exchanges.size() == 1 && !output.stdout_is_terminal()) {
+    output.guest_output(as_text(exchanges.front().response.bytes));
+  } else {
+    print_exchanges(exchanges, output);
+  }
+}
+
 void print_exchanges(const std::vector<Exchange>& exchanges, Output& output) {
   for (const Exchange& exchange : exchanges) {
     const std::string_view text = as_text(exchange.response.bytes);

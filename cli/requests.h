@@ -38,7 +38,10 @@ Result<std::vector<Exchange>> exchange(session::Session& session,
                                        const std::vector<Request>& requests,
                                        std::chrono::nanoseconds timeout, Context& context);
 
+// Answers among other text: each as printable(), on lines of its own.
 void print_exchanges(const std::vector<Exchange>& exchanges, Output& output);
+// Answers alone: a single one byte by byte, unless standard output is a terminal.
+void print_answers(const std::vector<Exchange>& exchanges, Output& output);
 nlohmann::ordered_json to_json(const std::vector<Exchange>& exchanges);
 
 }  // namespace stasis::cli

@@ -21,13 +21,17 @@ namespace {
 constexpr std::chrono::nanoseconds kSettleTime = std::chrono::seconds(1);
 
 struct RestoreCommandOptions {
+  RestoreCommandOptions() { restore.policy.clear(); }  // Then default_policy decides.
+
   std::string snapshot;
   session::RestoreOptions restore;
+  std::string_view default_policy = "lazy";
   std::string backend = "auto";
   std::vector<std::string> requests;
   std::uint32_t repeat = 1;
   bool until_exit = false;
   bool accept_changed_files = false;
+  bool record_working_set = false;
   std::size_t request_bytes_max = abi::kRequestBytesMax;
   // kResponses: of a single trial, at once.
   enum class Show : std::uint8_t { kAll, kResponses } show = Show::kAll;
@@ -44,12 +48,31 @@ struct RestoreResult {
   std::vector<Trial> trials;
   std::optional<session::DirtyReport> dirty;
   std::optional<session::SaveReport> saved;
+  std::optional<session::WorkingSetReport> working_set;
   std::optional<std::uint64_t> exit_code;
+  bool is_linux_program = false;
+  std::optional<int> signal;  // That killed it.
   std::string console;
 };
 
+// When nothing more is asked of the guest.
+Result<void> wait_exit(session::Session& session, const RestoreCommandOptions& options,
+                       Context& context, RestoreResult& result) {
+  Progress progress("waiting for the guest to exit", context.progress_mode());
+  auto exit_code = wait_in_slices(
+      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+      [&] { progress.tick(); });
+  result.is_linux_program = session.runs_linux_program();
+  result.signal = session.ending_signal();
+  STASIS_ASSIGN(result.exit_code, std::move(exit_code));
+  return {};
+}
+
 Result<void> after_requests(session::Session& session, const RestoreCommandOptions& options,
                             Context& context, RestoreResult& result) {
+  if (options.record_working_set) {
+    STASIS_ASSIGN(result.working_set, session.record_working_set());
+  }
   if (!options.restore.tracker.empty()) {
     STASIS_ASSIGN(result.dirty, session.dirty());
   }
@@ -58,26 +81,22 @@ Result<void> after_requests(session::Session& session, const RestoreCommandOptio
         options.diff ? session::SaveKind::kDiff : session::SaveKind::kFull;
     STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, kind, options.write, context));
   }
-  if (options.until_exit) {
-    Progress progress("waiting for the guest to exit", context.progress_mode());
-    STASIS_ASSIGN(result.exit_code,
-                  wait_in_slices(
-                      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
-                      [&] { progress.tick(); }));
-  }
-  return {};
+  return options.until_exit ? wait_exit(session, options, context, result) : Result<void>();
 }
 
 // Until the guest runs; interruptible, and with progress when it takes long.
 Result<std::unique_ptr<session::Session>> start(HypervisorBackend& backend,
                                                 const RestoreCommandOptions& options,
-                                                const Context& context) {
+                                                Context& context) {
   Progress progress(fmt::format("restoring '{}'", options.snapshot), context.progress_mode());
   session::RestoreOptions restore = options.restore;
   restore.progress = [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
   };
   restore.cancel = &interrupt_flag();
+  restore.warn = [&context](const std::string& message) {
+    context.output.warn(printable(message));
+  };
   return session::Session::restore(backend, options.snapshot, restore);
 }
 
@@ -88,7 +107,7 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
   STASIS_ASSIGN(std::vector<Exchange> exchanges,
                 exchange(*session, requests, options.timeout, context));
   if (options.show == RestoreCommandOptions::Show::kResponses) {
-    print_exchanges(exchanges, context.output);  // Before anything else: somebody waits for it.
+    print_answers(exchanges, context.output);  // Before anything else: somebody waits for it.
   }
   STASIS_TRY(session->settle(kSettleTime));
   STASIS_TRY(after_requests(*session, options, context, result));
@@ -119,10 +138,17 @@ void report_text(const RestoreCommandOptions& options, const RestoreResult& resu
                     options.restore.tracker, format_duration(result.dirty->arm_ns),
                     format_duration(result.dirty->collect_ns)));
   }
+  if (result.working_set) {
+    output.text(fmt::format("working set recorded: {} written, {} read, in {} runs\n",
+                            format_bytes(result.working_set->written_bytes),
+                            format_bytes(result.working_set->read_bytes),
+                            result.working_set->runs));
+  }
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
-  if (result.exit_code) {
+  // A Linux program that ends well has said all there is to say.
+  if (result.exit_code && (!result.is_linux_program || *result.exit_code != 0)) {
     output.text(fmt::format("the guest exited with code {}\n", *result.exit_code));
   }
 }
@@ -152,7 +178,15 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
     json["saved"] = to_json(*result.saved);
     json["saved"]["path"] = options.save;
   }
+  if (result.working_set) {
+    json["working_set"] = {{"written_bytes", result.working_set->written_bytes},
+                           {"read_bytes", result.working_set->read_bytes},
+                           {"runs", result.working_set->runs}};
+  }
   json["exit_code"] = result.exit_code ? Json(*result.exit_code) : Json(nullptr);
+  if (result.signal) {
+    json["signal"] = *result.signal;
+  }
   json["console"] = result.console;
 }
 
@@ -169,13 +203,29 @@ Result<void> check(const RestoreCommandOptions& options) {
     }
     STASIS_TRY(check_target(options.write.full_copy, options.write));
   }
-  if (options.repeat > 1 && (!options.save.empty() || options.until_exit)) {
-    return refuse("--repeat measures restores: it cannot be combined with --save or --until exit");
+  if (options.repeat > 1 &&
+      (!options.save.empty() || options.until_exit || options.record_working_set)) {
+    return refuse(
+        "--repeat measures restores: it cannot be combined with --save, --until exit or "
+        "--record-working-set");
+  }
+  if (options.record_working_set && options.restore.policy != "lazy") {
+    return refuse(
+        "--record-working-set needs --policy lazy: under any other, memory is touched by "
+        "more than the guest");
   }
   return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
 }
 
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
+  if (options.record_working_set) {
+    // A huge page would stand for 512 that were not touched.
+    options.restore.policy_options.huge_pages = HugePages::kNever;
+    options.restore.policy = options.restore.policy.empty() ? "lazy" : options.restore.policy;
+  }
+  if (options.restore.policy.empty()) {
+    options.restore.policy = options.default_policy;
+  }
   STASIS_TRY(check(options));
   STASIS_ASSIGN(const std::vector<Request> requests,
                 read_requests(options.requests, options.request_bytes_max));
@@ -198,6 +248,10 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
     Result<void> outcome = one_trial(*backend, options, requests, context, result);
     if (!outcome) {
       report_json(options, backend->name(), result, context.output);
+      if (result.signal && outcome.error().code == Errc::kGuestFault && !interrupted()) {
+        context.output.fail(json_code(Errc::kGuestFault), outcome.error().message, "");
+        return exit_code_of_signal(*result.signal);
+      }
       return std::move(outcome).error();
     }
     options.restore.spawned_at.reset();  // Belongs to the first restore of a process.
@@ -208,6 +262,9 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
     report_text(options, result, context.output);
   }
   context.leftovers.backend = std::move(backend);
+  if (result.is_linux_program) {
+    return exit_code_of_program(result.exit_code.value_or(0));
+  }
   return result.exit_code.value_or(0) == 0 ? ExitCode::kOk : ExitCode::kNegative;
 }
 
@@ -224,10 +281,16 @@ void add_save_options(CommandOptions& app, RestoreCommandOptions& options) {
 }
 
 void add_common_options(CommandOptions& app, RestoreCommandOptions& options) {
-  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot").required().type_name("");
+  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot")
+      .required()
+      .type_name("");
   app.add_option("--backend", options.backend, "kvm, hvf, mock, or auto [auto]").type_name("NAME");
-  app.add_option("--policy", options.restore.policy, "How memory comes back: lazy or eager [lazy]")
+  app.add_option("--policy", options.restore.policy,
+                 fmt::format("How memory comes back: lazy, eager, or working-set [{}]",
+                             options.default_policy))
       .type_name("NAME");
+  app.add_flag("--record-working-set", options.record_working_set,
+               "Remember beside SNAPSHOT which memory the guest touched, for --policy working-set");
   add_count(app, "--threads", options.restore.policy_options.threads, 64,
             "Threads of the eager policy");
   add_choice<snapshot::Verify>(app, "--verify", options.restore.policy_options.verify,
@@ -270,12 +333,14 @@ CommandFunction add_restore(CommandOptions& app) {
 CommandFunction add_invoke(CommandOptions& app) {
   auto options = std::make_shared<RestoreCommandOptions>();
   options->show = RestoreCommandOptions::Show::kResponses;
+  options->default_policy = snapshot::kWorkingSetPolicy;
   options->request_bytes_max = linux_guest::vm::LinuxProcess::kRequestBytesMax;
   add_common_options(app, *options);
   app.footer(
       "Restores SNAPSHOT, sends it the request (an empty one without --request) and prints the\n"
       "answer; with --repeat it prints how long that takes.\n\n"
       "Examples:\n"
+      "  $ stasis invoke warm-shell --request hello --record-working-set\n"
       "  $ stasis invoke warm-shell --request hello\n"
       "  $ stasis invoke warm-shell --request hello --repeat 20 --policy lazy --json\n");
   return [options](Context& context) {

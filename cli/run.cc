@@ -114,8 +114,11 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
-  // A Linux program that ends well has said all there is to say.
-  if (result.exit_code && (!options.launch.linux_program || *result.exit_code != 0)) {
+  // A Linux program that ends well has said all there is to say, and what is not read by a person
+  // is to hold what it said alone.
+  const bool is_silent = options.launch.linux_program &&
+                         (result.exit_code.value_or(0) == 0 || !output.stdout_is_terminal());
+  if (result.exit_code && !is_silent) {
     output.text(
         fmt::format("guest '{}' exited with code {}\n", options.launch.guest, *result.exit_code));
   }

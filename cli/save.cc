@@ -53,7 +53,13 @@ Result<session::SaveReport> save_snapshot(session::Session& session, const std::
 }
 
 session::ConsoleSink console_printer(Output& output) {
-  return [&output](std::string_view text) { output.text(printable(text)); };
+  return [&output](session::ConsoleStream stream, std::string_view bytes) {
+    if (stream == session::ConsoleStream::kErrors) {
+      output.guest_errors(bytes);
+    } else {
+      output.guest_output(bytes);
+    }
+  };
 }
 
 }  // namespace stasis::cli

@@ -18,7 +18,7 @@ Result<session::SaveReport> save_snapshot(session::Session& session, const std::
                                           session::SaveKind kind, const WriteOptions& options,
                                           Context& context);
 
-// Prints what the guest writes to its console as it comes, made printable.
+// Prints what the guest writes as it comes: Output::guest_output() and guest_errors().
 session::ConsoleSink console_printer(Output& output);
 
 }  // namespace stasis::cli

@@ -308,4 +308,15 @@ Result<void> GuestMemory::replace_with_zero(GpaRange range) {
                                  range.size);
 }
 
+Result<void> GuestMemory::populate(const PopulatePiece& piece) {
+  const std::uint64_t unit = internal::host_page_size_bytes();
+  if (piece.range.size == 0 || !is_aligned(piece.range.begin.value, unit) ||
+      !is_aligned(piece.range.size, unit)) {
+    return out_of_range(piece.range);
+  }
+  STASIS_ASSIGN(const std::span<std::byte> bytes, writable_view(piece.range));
+  internal::populate(bytes, piece.access);
+  return {};
+}
+
 }  // namespace stasis

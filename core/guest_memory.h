@@ -15,6 +15,7 @@
 #include "core/address.h"
 #include "core/file_loss_guard.h"
 #include "core/host_write_log.h"
+#include "core/populate.h"
 #include "core/ranges.h"
 #include "core/result.h"
 #include "core/unique_fd.h"
@@ -141,6 +142,11 @@ class GuestMemory {
   // Replaces the pages of `range` by fresh zero pages. Same preconditions; any backing but
   // kSharedFile.
   Result<void> replace_with_zero(GpaRange range);
+
+  // Brings `piece` into this process; only time depends on it (core/populate.h). Guests may run
+  // meanwhile, but no tracker may be armed: it could take the pages for written ones. kOutOfRange
+  // for what is not whole pages of the host inside one region.
+  Result<void> populate(const PopulatePiece& piece);
 
  private:
   GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_size_bytes);

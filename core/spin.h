@@ -12,11 +12,11 @@ namespace stasis::internal {
 // that a hypervisor has taken away. What is waited for in a restore takes less than this.
 constexpr std::chrono::microseconds kSpinMax{500};
 
-// Returns true as soon as `done` does, false after kSpinMax. Yields, so that on a single CPU the
+// Returns true as soon as `done` does, false after `spin_max`. Yields, so that on a single CPU the
 // thread that is waited for runs.
 template <typename Done>
-bool spin_until(Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpinMax;
+bool spin_until(Done done, std::chrono::microseconds spin_max = kSpinMax) {
+  const auto deadline = std::chrono::steady_clock::now() + spin_max;
   while (!done()) {
     if (std::chrono::steady_clock::now() > deadline) {
       return false;

@@ -1,4 +1,4 @@
-// The last output of a guest. Private to session/.
+// The last output of a guest, its streams in one. Private to session/.
 #pragma once
 
 #include <string>
@@ -15,9 +15,9 @@ class ConsoleBuffer {
   ConsoleBuffer(std::size_t bytes_max, ConsoleSink sink)
       : bytes_max_(bytes_max), sink_(std::move(sink)) {}
 
-  void append(std::string_view text) {
+  void append(std::string_view text, ConsoleStream stream = ConsoleStream::kOutput) {
     if (sink_) {
-      sink_(text);
+      sink_(stream, text);
     }
     const MutexLock lock(mutex_);
     text_ += text;

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <utility>
 
 #include "guests/doorbell_device.h"
@@ -84,7 +86,10 @@ linux_guest::vm::ProcessHost linux_host(const std::shared_ptr<ConsoleBuffer>& co
     return Error{Errc::kNotSupported, 0, "Linux guests need a build for x86-64 Linux"};
   };
 #endif
-  host.output = [console](int, std::string_view text) { console->append(text); };
+  host.output = [console](int descriptor, std::string_view text) {
+    console->append(text,
+                    descriptor == STDERR_FILENO ? ConsoleStream::kErrors : ConsoleStream::kOutput);
+  };
   host.stale_files = stale_files == StaleFiles::kAccept ? linux_guest::Kernel::StaleFiles::kAccept
                                                         : linux_guest::Kernel::StaleFiles::kRefuse;
   return host;

@@ -23,8 +23,13 @@
 
 namespace stasis::session {
 
+// Where console output came from. A bare guest has one console, kOutput.
+enum class ConsoleStream : std::uint8_t {
+  kOutput,
+  kErrors,  // Standard error of a Linux program.
+};
 // Receives console output as the guest writes it, on a vCPU's thread. May be empty.
-using ConsoleSink = std::function<void(std::string_view text)>;
+using ConsoleSink = std::function<void(ConsoleStream stream, std::string_view bytes)>;
 
 // A Linux program as the guest (docs/linux-guests.md). Value.
 struct LinuxOptions {
@@ -76,6 +81,8 @@ struct RestoreOptions {
   // When this becomes true before the guest runs, the restore stops soon, leaves nothing and fails
   // with kIo. Borrowed, may be null.
   const std::atomic<bool>* cancel = nullptr;
+  // What the restore goes on without: a working set that cannot be used. May be empty.
+  std::function<void(const std::string& message)> warn = {};
 };
 
 enum class SaveKind : std::uint8_t {
@@ -116,6 +123,13 @@ struct SaveReport {
   std::int64_t write_ns = 0;        // Finding the dirty pages and writing, until published.
 };
 
+// What record_working_set() stored. Value.
+struct WorkingSetReport {
+  std::uint64_t written_bytes = 0;  // Of pages that became the process's own.
+  std::uint64_t read_bytes = 0;     // Of others, with what the host mapped around them.
+  std::uint64_t runs = 0;
+};
+
 // What a tracker found. Value.
 struct DirtyReport {
   GpaRanges pages;
@@ -151,8 +165,9 @@ struct SessionCounters {
   std::uint64_t requests = 0;
   std::uint64_t minor_faults = 0;  // Of this process since the session began.
   std::uint64_t major_faults = 0;
-  std::uint64_t filled_bytes = 0;  // Copied or decompressed before a restored guest ran.
-  std::uint64_t mappings = 0;      // Of snapshot files, laid down by the restore.
+  std::uint64_t filled_bytes = 0;     // Copied or decompressed before a restored guest ran.
+  std::uint64_t mappings = 0;         // Of snapshot files, laid down by the restore.
+  std::uint64_t populated_bytes = 0;  // Brought in for a working set.
   std::int64_t user_cpu_ns = 0;
   std::int64_t system_cpu_ns = 0;
   std::optional<LinuxCounters> linux_guest = {};  // Of a Linux guest.

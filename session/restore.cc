@@ -1,10 +1,12 @@
 // Session::restore: from a snapshot to a running machine. Everything between kBegin and the first
 // instruction is latency, so what can wait (opening counters, labels) comes after the vCPUs run.
+#include <algorithm>
 #include <utility>
 
 #include "session/session_impl.h"
 #include "snapshot/restore/restorer.h"
 #include "snapshot/snapshot_chain.h"
+#include "snapshot/working_set.h"
 
 namespace stasis::session {
 
@@ -23,6 +25,38 @@ void take_facts(const snapshot::Manifest& manifest, const std::string& path,
   }
   parts.restored = true;
   parts.parent = internal::Parent{.path = path, .id = manifest.id};
+  parts.origin = parts.parent;
+}
+
+void take_facts(const snapshot::RestorePlan& plan, internal::SessionImpl::Parts& parts) {
+  const snapshot::PlanSummary summary = snapshot::summarize(plan);
+  parts.filled_bytes = summary.filled_bytes;
+  parts.mappings = summary.mappings;
+  parts.to_populate = plan.populate;
+  // What a lazy policy fills is little, and as good as touched.
+  parts.shows_touches =
+      plan.policy == "lazy" && std::ranges::all_of(plan.regions, [](const RegionSpec& region) {
+        return region.huge_pages == HugePages::kNever;
+      });
+}
+
+// What policies decide by. A working set that cannot be used costs a warning and time.
+snapshot::PlanInput plan_input(const snapshot::SnapshotChain& chain,
+                               const RestoreOptions& options) {
+  snapshot::PlanInput input = snapshot::plan_input(chain);
+  if (options.policy != snapshot::kWorkingSetPolicy) {
+    return input;
+  }
+  auto set = snapshot::read_working_set(snapshot::posix_file_system(), chain.leaf());
+  if (!set) {
+    if (options.warn) {
+      options.warn(set.error().message +
+                   "; the working set is not used, record another one with --record-working-set");
+    }
+  } else if (*set) {
+    input.touched = std::move((*set)->pieces);
+  }
+  return input;
 }
 
 }  // namespace
@@ -51,7 +85,7 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
                 snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));
   milestones.record(Milestone::kHeader);
   const snapshot::Manifest& manifest = chain->manifest();
-  const snapshot::PlanInput input = snapshot::plan_input(*chain);
+  const snapshot::PlanInput input = plan_input(*chain, options);
   STASIS_ASSIGN(const snapshot::RestorePlan plan,
                 snapshot::make_plan(options.policy, input, options.policy_options));
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
@@ -77,9 +111,7 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   // Neither policy leaves work to the background.
   milestones.record(Milestone::kDone);
   take_facts(manifest, snapshot_path, parts);
-  const snapshot::PlanSummary summary = snapshot::summarize(plan);
-  parts.filled_bytes = summary.filled_bytes;
-  parts.mappings = summary.mappings;
+  take_facts(plan, parts);
   const bool started = restore_options.start == StartMode::kRunning;
   auto session = std::make_unique<internal::SessionImpl>(std::move(parts), std::move(machine));
   if (started) {

@@ -76,10 +76,17 @@ class Session {
   // guest for it. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;
 
+  // Stores beside the snapshot that this session was restored from which pages were touched since
+  // (snapshot/working_set.h), for later restores with the policy "working-set"; pauses a running
+  // guest for it. Wants a restore with the policy "lazy" without huge pages: kInvalidArgument says
+  // so. kMismatch if the snapshot was replaced meanwhile; kIo if its directory cannot be written.
+  virtual Result<WorkingSetReport> record_working_set() = 0;
+
   [[nodiscard]] virtual GuestPhase phase() const = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
   // The signal by which a Linux process ended, if that is why a call returned kGuestFault.
   [[nodiscard]] virtual std::optional<int> ending_signal() const = 0;
+  [[nodiscard]] virtual bool runs_linux_program() const = 0;
   // All console output since the start (of this session), at most kConsoleBytesMax: the oldest is
   // dropped. Thread-safe.
   [[nodiscard]] virtual std::string console() const = 0;

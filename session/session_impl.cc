@@ -130,7 +130,27 @@ Result<Response> SessionImpl::request(std::span<const std::byte> bytes,
   requested_.push_back(now);
   ++requests_;
   STASIS_TRY(release());
+  STASIS_TRY(populate());
   return take_response(timeout);
+}
+
+Result<void> SessionImpl::populate() {
+  const std::vector<PopulatePiece> pieces = std::exchange(parts_.to_populate, {});
+  if (accumulator_) {
+    return {};  // It might take the pages for written ones.
+  }
+  for (const PopulatePiece& piece : pieces) {
+    if (!responded_.empty() || phase_ == GuestPhase::kExited) {
+      return {};  // Faster than that: it needs no more.
+    }
+    STASIS_TRY(machine_->memory().populate(piece));
+    populated_bytes_ += piece.range.size;
+    Result<void> event = take_event(0);
+    if (!event && event.error().code != Errc::kTimeout) {
+      return event;
+    }
+  }
+  return {};
 }
 
 Result<Response> SessionImpl::take_response(std::chrono::nanoseconds timeout) {
@@ -267,6 +287,7 @@ Result<SessionCounters> SessionImpl::counters() {
                            .major_faults = usage.major_faults - parts_.usage.major_faults,
                            .filled_bytes = parts_.filled_bytes,
                            .mappings = parts_.mappings,
+                           .populated_bytes = populated_bytes_,
                            .user_cpu_ns = usage.user_cpu_ns - parts_.usage.user_cpu_ns,
                            .system_cpu_ns = usage.system_cpu_ns - parts_.usage.system_cpu_ns};
   if (const auto* process = parts_.port->linux_process(); process != nullptr) {

@@ -1,5 +1,5 @@
 // The one implementation of Session. Private to session/; launch.cc and restore.cc make it, saving
-// is in save.cc.
+// is in save.cc, working_set.cc.
 #pragma once
 
 #include <deque>
@@ -52,8 +52,11 @@ class SessionImpl final : public Session {
     bool saved_ready = false;                   // Restored from a snapshot whose guest was warm.
     bool will_ring = false;                     // Runs to a doorbell by itself, without a request.
     std::unique_ptr<ResidencySampler> sampler;  // Until the first response.
+    std::optional<Parent> origin;               // What it was restored from.
+    bool shows_touches = false;                 // What is resident is what the guest has touched.
     std::uint64_t filled_bytes = 0;             // By the restore.
     std::uint64_t mappings = 0;
+    std::vector<PopulatePiece> to_populate;  // With the first request.
   };
   SessionImpl(Parts parts, std::unique_ptr<Machine> machine);
   ~SessionImpl() override;
@@ -72,10 +75,14 @@ class SessionImpl final : public Session {
   Result<SaveReport> save(const std::string& path, const SaveOptions& options) override;
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
   Result<DirtyReport> dirty() override;
+  Result<WorkingSetReport> record_working_set() override;
 
   [[nodiscard]] GuestPhase phase() const override { return phase_; }
   [[nodiscard]] std::optional<std::uint64_t> exit_code() const override { return exit_code_; }
   [[nodiscard]] std::optional<int> ending_signal() const override { return ending_signal_; }
+  [[nodiscard]] bool runs_linux_program() const override {
+    return parts_.port->linux_process() != nullptr;
+  }
   [[nodiscard]] std::string console() const override { return parts_.console->text(); }
   [[nodiscard]] const MilestoneLog& milestones() const override { return *parts_.milestones; }
   [[nodiscard]] std::int64_t first_instruction_error_ns() const override {
@@ -95,6 +102,8 @@ class SessionImpl final : public Session {
   // guest badly is an Error.
   Result<void> take_event(MonotonicNs deadline);
   Result<void> note(const MachineEvent& event);
+  // Brings in what the restore's plan says, until something happens: the thread would only wait.
+  Result<void> populate();
   // Lets the guest run if it is paused, or held at a doorbell that ended a phase.
   Result<void> release();
   // How the guest's counter follows from the host's; nothing where that cannot be told.
@@ -129,6 +138,7 @@ class SessionImpl final : public Session {
   std::deque<MonotonicNs> responded_;  // When the doorbell of each response not taken rang.
   std::deque<MonotonicNs> requested_;  // When each request without an answer was posted.
   std::uint64_t requests_ = 0;
+  std::uint64_t populated_bytes_ = 0;
   std::int64_t first_instruction_error_ns_ = 0;
 };
 

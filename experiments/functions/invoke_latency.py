@@ -25,8 +25,9 @@ example:
   invoke_latency.py --stasis build/release/cli/stasis --trials 60 hello_python
 
 "native" is the program with a pseudo-terminal for its device and the request already in it; "answer" is
-`stasis invoke` of the warm snapshot until its answer is in the pipe, "end" until its process has ended.
-Milestones are of further invocations, with --json. Exit code: 0; 1 when anything failed; 2 for a wrong
+`stasis invoke` of the warm snapshot until its answer is in the pipe, "end" until its process has ended;
+"lazy answer" is the same without the working set that was recorded before. Milestones are of further
+invocations, with --json. Exit code: 0; 1 when anything failed; 2 for a wrong
 command line; 77 when there was nothing to run because packages are missing; 130 on an interrupt.
 """
 
@@ -77,16 +78,17 @@ def measure(function, folder, arguments):
     snapshot = folder / "warm"
     invoked.save_warm(stasis, function, inputs, programs, snapshot)
     expected, _ = native(argv, environment, line)
-    invoked.invoke(stasis, snapshot, line, expected)
-    row = {"native": [], "answer": [], "end": []}
+    invoked.record_working_set(stasis, snapshot, line)
+    row = {"native": [], "lazy answer": [], "answer": [], "end": []}
     for _ in range(arguments.trials):
         answer, took = native(argv, environment, line)
         if answer != expected:
             raise FunctionFailed("two native runs differ")
-        answered, ended = invoked.invoke(stasis, snapshot, line, expected)
-        for name, value in (("native", took), ("answer", answered), ("end", ended)):
+        lazy, _ = invoked.invoke(stasis, snapshot, line, expected, "lazy")
+        answered, ended = invoked.invoke(stasis, snapshot, line, expected, "working-set")
+        for name, value in (("native", took), ("lazy answer", lazy), ("answer", answered), ("end", ended)):
             row[name].append(value)
-    reached = [invoked.milestones(stasis, snapshot, line)[0] for _ in range(arguments.trials)]
+    reached = [invoked.milestones(stasis, snapshot, line, "working-set")[0] for _ in range(arguments.trials)]
     for name in sorted(reached[0], key=lambda each: statistics.median(r[each] for r in reached)):
         row[name] = [each[name] for each in reached if name in each]
     return row

@@ -40,6 +40,10 @@ static_assert(kScanCheckWriteProtectAsync == PM_SCAN_CHECK_WPASYNC);
 
 // pagemap.rst: bit 63 "page present", bit 62 "page swapped", which markers without a page set, too.
 constexpr std::uint64_t kEntryPresentOrSwapped = std::uint64_t{3} << 62U;
+constexpr std::uint64_t kEntryPresent = std::uint64_t{1} << 63U;
+constexpr std::uint64_t kEntryFileOrShared = std::uint64_t{1} << 61U;
+// "Page exclusively mapped": never set for the zero page, which is neither a file's.
+constexpr std::uint64_t kEntryExclusive = std::uint64_t{1} << 56U;
 
 std::uint64_t address_of(const std::byte* pointer) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the address as a number.
@@ -81,7 +85,8 @@ Result<void> Pagemap::check_scan() const {
   return {};
 }
 
-Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& found) const {
+template <typename PerPage>
+Result<void> Pagemap::for_each_entry(std::span<std::byte> range, PerPage per_page) const {
   const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::array<std::uint64_t, 512> entries{};
   std::uint64_t next_page = address_of(range.data()) / page_bytes;
@@ -97,13 +102,44 @@ Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& foun
     }
     const std::uint64_t count = static_cast<std::uint64_t>(got) / sizeof(std::uint64_t);
     for (std::uint64_t i = 0; i < count; ++i) {
-      if ((entries[i] & kEntryPresentOrSwapped) != 0) {
-        append(range.subspan(i * page_bytes, page_bytes), found);
-      }
+      per_page(range.subspan(i * page_bytes, page_bytes), entries[i]);
     }
     range = range.subspan(count * page_bytes);
     next_page += count;
   }
+  return {};
+}
+
+Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& found) const {
+  return for_each_entry(range, [&found](std::span<std::byte> page, std::uint64_t entry) {
+    if ((entry & kEntryPresentOrSwapped) != 0) {
+      append(page, found);
+    }
+  });
+}
+
+Result<void> Pagemap::visit_present(std::span<std::byte> range, const Visit& visit) const {
+  HostRanges run;  // At most one, of pages of one kind.
+  bool run_is_own = false;
+  const auto finish_run = [&] {
+    if (!run.empty()) {
+      visit(run.front(), run_is_own);
+      run.clear();
+    }
+  };
+  STASIS_TRY(for_each_entry(range, [&](std::span<std::byte> page, std::uint64_t entry) {
+    if ((entry & kEntryPresent) == 0) {
+      finish_run();
+      return;
+    }
+    const bool is_own = (entry & kEntryExclusive) != 0 && (entry & kEntryFileOrShared) == 0;
+    if (is_own != run_is_own) {
+      finish_run();
+    }
+    run_is_own = is_own;
+    append(page, run);
+  }));
+  finish_run();
   return {};
 }
 

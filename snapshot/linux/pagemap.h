@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,12 @@ class Pagemap {
   // userfaultfd. A page that was written in a private mapping is always among them.
   Result<void> find_resident(std::span<std::byte> range, HostRanges& found) const;
 
+  // Calls `visit` for the pieces of `range` that are mapped here now, in address order, each as
+  // long as its pages are of one kind: this process's own (written since they were mapped, or
+  // anonymous and written), or others (a file's, the zero page).
+  using Visit = std::function<void(std::span<std::byte> piece, bool is_own)>;
+  Result<void> visit_present(std::span<std::byte> range, const Visit& visit) const;
+
   // Appends the pages of `range` written since they were last protected, and protects them again in
   // the same step, one page table entry at a time, so that no write falls in between even while
   // other threads write. All of `range` must be registered with a userfaultfd that resolves
@@ -36,6 +43,10 @@ class Pagemap {
   Result<void> take_written(std::span<std::byte> range, HostRanges& found) const;
 
  private:
+  // Calls per_page(page, entry) for every page of `range`.
+  template <typename PerPage>
+  Result<void> for_each_entry(std::span<std::byte> range, PerPage per_page) const;
+
   explicit Pagemap(UniqueFd fd) : fd_(std::move(fd)) {}
   UniqueFd fd_;
 };

@@ -10,12 +10,13 @@ struct Policy {
   RestorePlan (*plan)(const PlanInput&, const PolicyOptions&);
 };
 
-constexpr std::array<Policy, 2> kPolicies{{{"eager", plan_eager}, {"lazy", plan_lazy}}};
+constexpr std::array<Policy, 3> kPolicies{
+    {{"eager", plan_eager}, {"lazy", plan_lazy}, {kWorkingSetPolicy, plan_working_set}}};
 
 }  // namespace
 
 std::vector<Availability> list_policies(const Capabilities&) {
-  // Both need nothing of a backend but that it runs guests in ordinary host memory.
+  // All need nothing of a backend but that it runs guests in ordinary host memory.
   std::vector<Availability> policies;
   policies.reserve(kPolicies.size());
   for (const Policy& policy : kPolicies) {

@@ -7,6 +7,10 @@
 //          filled before the guest runs. What is mapped is NOT compared with its checksums: the
 //          guest sees the bytes that the file holds when it touches them. A payload that is too
 //          short is refused; other damage shows only in `stasis verify` or an eager restore.
+//   working-set
+//          lazy, and the pages that a recorded run touched (snapshot/working_set.h) are brought
+//          into the process while the guest begins with its first request. Without a record it is
+//          lazy.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +23,9 @@
 #include "snapshot/restore/plan.h"
 
 namespace stasis::snapshot {
+
+// The one that reads PlanInput::touched.
+inline constexpr std::string_view kWorkingSetPolicy = "working-set";
 
 // Value.
 struct PolicyOptions {
@@ -49,5 +56,6 @@ Result<RestorePlan> make_plan(std::string_view policy, const PlanInput& input,
 
 RestorePlan plan_eager(const PlanInput& input, const PolicyOptions& options);
 RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options);
+RestorePlan plan_working_set(const PlanInput& input, const PolicyOptions& options);
 
 }  // namespace stasis::snapshot

@@ -54,7 +54,8 @@ class PlanChecker {
       STASIS_TRY(check_place(range_of(step)));
       STASIS_TRY(std::visit([this](const auto& s) { return check_step(s); }, step));
     }
-    return check_disjoint();
+    STASIS_TRY(check_disjoint());
+    return check_populated();
   }
 
  private:
@@ -74,12 +75,14 @@ class PlanChecker {
     return {};
   }
 
+  [[nodiscard]] bool is_placed(GpaRange range) const {
+    return std::any_of(input_.regions.begin(), input_.regions.end(),
+                       [&](const ManifestRegion& region) { return inside(range, region.range); });
+  }
+
   Result<void> check_place(GpaRange range) {
-    const bool placed =
-        std::any_of(input_.regions.begin(), input_.regions.end(),
-                    [&](const ManifestRegion& region) { return inside(range, region.range); });
     const std::uint64_t unit = std::max<std::uint64_t>(input_.page_size_bytes, 1);
-    if (!placed || range.size == 0 || !is_aligned(range.begin.value, unit) ||
+    if (!is_placed(range) || range.size == 0 || !is_aligned(range.begin.value, unit) ||
         !is_aligned(range.size, unit)) {
       return broken("the step for " + describe(range) + " is not whole pages of one region");
     }
@@ -128,6 +131,19 @@ class PlanChecker {
     return {};
   }
 
+  Result<void> check_populated() {
+    const std::uint64_t unit = input_.host_page_size_bytes;
+    for (const PopulatePiece& piece : plan_.populate) {
+      const GpaRange range = piece.range;
+      if (!is_placed(range) || range.size == 0 || !is_aligned(range.begin.value, unit) ||
+          !is_aligned(range.size, unit)) {
+        return broken("populating " + describe(range) +
+                      ": not whole pages of the host in one region");
+      }
+    }
+    return {};
+  }
+
   const RestorePlan& plan_;
   const PlanInput& input_;
 };
@@ -160,6 +176,11 @@ PlanSummary summarize(const RestorePlan& plan) {
       summary.filled_bytes += range_of(step).size;
     }
   }
+  GpaRanges populated;
+  for (const PopulatePiece& piece : plan.populate) {
+    populated.push_back(piece.range);
+  }
+  summary.populated_bytes = total_bytes(normalize(std::move(populated)));
   return summary;
 }
 

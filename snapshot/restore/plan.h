@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -10,6 +11,7 @@
 
 #include "core/address.h"
 #include "core/guest_memory.h"
+#include "core/populate.h"
 #include "core/ranges.h"
 #include "core/result.h"
 #include "snapshot/manifest.h"
@@ -44,6 +46,8 @@ struct PlanInput {
   std::vector<ManifestRegion> regions;
   std::vector<SourceLayer> layers;    // By depth.
   std::vector<SourceExtent> extents;  // In address order; every byte of every region once.
+  // What a recorded run touched (snapshot/working_set.h): ascending, disjoint. Nothing: no record.
+  std::optional<std::vector<PopulatePiece>> touched = {};
 };
 
 // What the host is told about the use of a mapping. One advice each, not flags: MADV_* are an
@@ -98,6 +102,9 @@ struct RestorePlan {
   std::string policy;
   std::vector<RegionSpec> regions;  // In address order, as they are created.
   std::vector<RestoreStep> steps;
+  // For whoever waits for the guest, to bring into the process meanwhile, in this order
+  // (GuestMemory::populate()); the Restorer does not.
+  std::vector<PopulatePiece> populate = {};
   std::uint32_t threads = 1;
   Verify verify = Verify::kOn;
   std::vector<std::string> notes;  // What the policy decided that its name does not say.
@@ -105,16 +112,18 @@ struct RestorePlan {
 
 // Totals for run records and tests. Value.
 struct PlanSummary {
-  std::uint64_t mappings = 0;      // Of files, and of fresh memory over them.
-  std::uint64_t mapped_bytes = 0;  // Of files.
-  std::uint64_t filled_bytes = 0;  // Copied or decompressed before the guest runs.
+  std::uint64_t mappings = 0;         // Of files, and of fresh memory over them.
+  std::uint64_t mapped_bytes = 0;     // Of files.
+  std::uint64_t filled_bytes = 0;     // Copied or decompressed before the guest runs.
+  std::uint64_t populated_bytes = 0;  // Each page once.
   friend bool operator==(const PlanSummary&, const PlanSummary&) = default;
 };
 PlanSummary summarize(const RestorePlan& plan);
 
 // The rules above, checked against the input: every step inside one region, filling steps disjoint
-// and after the mapping ones, offsets aligned and inside the payload. A plan that breaks them is a
-// bug of its policy (kInvalidArgument); the Restorer refuses it before it creates anything.
+// and after the mapping ones, offsets aligned and inside the payload, populated pieces whole pages
+// of the host. A plan that breaks them is a bug of its policy (kInvalidArgument); the Restorer
+// refuses it before it creates anything.
 Result<void> check_plan(const RestorePlan& plan, const PlanInput& input);
 
 }  // namespace stasis::snapshot

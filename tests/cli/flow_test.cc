@@ -87,6 +87,58 @@ TEST_P(Flow, RequestsComeFromFilesAndFromStandardInput) {
   EXPECT_EQ(json.at("requests").at(2).at("request_bytes"), 3);
 }
 
+TEST_P(Flow, ARecordedWorkingSetIsUsedUntilItDoesNotFitAnyMore) {
+  save_warm("warm");
+  const std::vector<std::string> with_set = {"restore",     "warm",      "--policy",
+                                             "working-set", "--request", "again"};
+  const auto populated = [&](const Outcome& outcome) {
+    return ok(outcome).at("trials").at(0).at("counters").at("populated_bytes").get<std::uint64_t>();
+  };
+  // Without one, it is the lazy policy.
+  EXPECT_EQ(populated(guest(with_set)), 0U);
+  const nlohmann::json recorded =
+      ok(guest({"restore", "warm", "--request", "again", "--record-working-set"}));
+  EXPECT_GT(recorded.at("working_set").at("written_bytes").get<std::uint64_t>(), 0U);
+  EXPECT_LT(recorded.at("working_set").at("written_bytes").get<std::uint64_t>(), 8U << 20U);
+  Outcome outcome = guest(with_set);
+  EXPECT_GT(populated(outcome), 0U);  // How much, the guest's speed decides.
+  EXPECT_EQ(outcome.err, "");
+  const nlohmann::json inspected = ok(stasis({"inspect", "warm", "--json"}));
+  EXPECT_EQ(inspected.at("working_set").at("written_bytes"),
+            recorded.at("working_set").at("written_bytes"));
+  EXPECT_EQ(stasis({"verify", "warm"}).exit_code, 0);
+
+  // Damaged, or another snapshot's: a warning, and the answer all the same.
+  const std::string file = directory_ / "warm/working-set.capnp";
+  std::string bytes = read_file(file);
+  const std::string whole = bytes;
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x40);
+  write_file(file, bytes);
+  outcome = guest(with_set);
+  EXPECT_EQ(populated(outcome), 0U);
+  EXPECT_THAT(outcome.err, HasSubstr("warning: "));
+  EXPECT_THAT(outcome.err, HasSubstr("warm/working-set.capnp"));
+  EXPECT_TRUE(
+      ok(stasis({"inspect", "warm", "--json"})).at("working_set").contains("unusable_because"));
+  save_warm("other");
+  write_file(directory_ / "other/working-set.capnp", whole);
+  std::vector<std::string> of_other = with_set;
+  of_other[1] = "other";
+  outcome = guest(of_other);
+  EXPECT_EQ(populated(outcome), 0U);
+  EXPECT_THAT(outcome.err, HasSubstr("belongs to snapshot"));
+}
+
+TEST_P(Flow, AWorkingSetIsRecordedOnlyWhereMemoryShowsIt) {
+  save_warm("warm");
+  const Outcome eager = guest({"restore", "warm", "--policy", "eager", "--record-working-set"});
+  EXPECT_EQ(eager.exit_code, 2);
+  EXPECT_THAT(eager.json().at("error").at("message").get<std::string>(),
+              HasSubstr("--policy lazy"));
+  EXPECT_EQ(guest({"restore", "warm", "--repeat", "2", "--record-working-set"}).exit_code, 2);
+  EXPECT_FALSE(exists(directory_ / "warm/working-set.capnp"));
+}
+
 TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
   const std::vector<std::vector<std::string>> forms = {
       {},

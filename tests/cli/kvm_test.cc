@@ -150,37 +150,6 @@ TEST_F(Kvm, GuestImagesThatLieAreRefused) {
   }
 }
 
-TEST_F(Kvm, TheExitCodeOfALinuxProgramIsItsOwn) {
-  for (const int code : {0, 1, 7, 255}) {
-    const Outcome outcome = stasis({"run", "--allow-read", "/usr", "--json", "--", "/bin/sh", "-c",
-                                    "exit " + std::to_string(code)});
-    EXPECT_EQ(outcome.exit_code, code) << outcome.err;
-    EXPECT_EQ(outcome.json().at("exit_code"), code);
-    EXPECT_FALSE(outcome.json().contains("signal"));
-  }
-}
-
-TEST_F(Kvm, ALinuxProgramThatASignalKillsEndsWith128AndTheSignal) {
-  const std::vector<std::string> arguments = {"run",     "--allow-read", "/usr",         "--",
-                                              "/bin/sh", "-c",           "kill -SEGV $$"};
-  const Outcome outcome = stasis(arguments);
-  EXPECT_EQ(outcome.exit_code, 128 + 11);
-  EXPECT_FALSE(outcome.signaled);
-  EXPECT_THAT(outcome.err, HasSubstr("killed by SIGSEGV"));
-  std::vector<std::string> with_json = arguments;
-  with_json.insert(with_json.begin() + 1, "--json");
-  const nlohmann::json json = stasis(with_json).json();
-  EXPECT_EQ(json.at("signal"), 11);
-  EXPECT_EQ(json.at("error").at("code"), "guest_fault");
-  EXPECT_TRUE(json.at("exit_code").is_null());
-}
-
-TEST_F(Kvm, ALinuxProgramThatCannotBeStartedIsAnErrorOfTheCommand) {
-  const Outcome outcome = stasis({"run", "--allow-read", "/usr", "--", "/nonexistent/program"});
-  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
-  EXPECT_THAT(outcome.err, StartsWith("stasis: error: "));
-}
-
 TEST(NoKvm, AMissingDeviceIsNamedWithItsCure) {
   const RunSettings settings{.environment = {{"STASIS_KVM_DEVICE", "/nonexistent/kvm"}}};
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{

@@ -152,6 +152,17 @@ bool Process::is_running() {
   return !reaped_;
 }
 
+bool Process::wait_for_output(const std::string& text, std::chrono::seconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (outcome_.out.find(text) == std::string::npos) {
+    if (out_fd_ < 0 || std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
+    read_available(100);
+  }
+  return true;
+}
+
 Outcome Process::wait(std::chrono::seconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (out_fd_ >= 0 || err_fd_ >= 0) {

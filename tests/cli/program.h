@@ -40,6 +40,10 @@ class Process {
   // Ends the test with a failure if the process does not end in time: nothing may hang.
   Outcome wait(std::chrono::seconds timeout = std::chrono::seconds(50));
   [[nodiscard]] bool is_running();
+  // Whether its standard output holds `text`, as soon as it does. False when it never will, or
+  // after `timeout`.
+  [[nodiscard]] bool wait_for_output(const std::string& text,
+                                     std::chrono::seconds timeout = std::chrono::seconds(50));
   // Closes the reading end of its standard output.
   void stop_reading();
 

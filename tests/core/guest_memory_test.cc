@@ -250,5 +250,53 @@ TEST(GuestMemory, AFileThatIsTooShortIsRefusedInsteadOfKillingTheGuest) {
   EXPECT_FALSE(memory->overlay_file({Gpa{0}, kPage}, {-1, 0}));
 }
 
+// What of the host's mapping behind these bytes is resident: mincore(2).
+std::vector<bool> resident_pages(std::span<const std::byte> bytes) {
+  std::vector<unsigned char> pages(bytes.size() / kPage);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): mincore() only looks.
+  EXPECT_EQ(::mincore(const_cast<std::byte*>(bytes.data()), bytes.size(), pages.data()), 0);
+  std::vector<bool> resident;
+  for (const unsigned char page : pages) {
+    resident.push_back((page & 1U) != 0);
+  }
+  return resident;
+}
+
+TEST(Populating, BringsInThePagesItWasToldAndChangesNothing) {
+  const auto memory =
+      must(create({{.range = {Gpa{kMiB}, 8 * kPage}, .huge_pages = HugePages::kNever}}));
+  const UniqueFd file = file_of_pages(4);
+  must(memory->overlay_file({Gpa{kMiB + 4 * kPage}, 4 * kPage}, {file.get(), 0}));
+  const std::array<PopulatePiece, 2> pieces = {
+      {{{Gpa{kMiB + kPage}, 2 * kPage}, PopulateFor::kWriting},
+       {{Gpa{kMiB + 5 * kPage}, kPage}, PopulateFor::kWriting}}};
+  for (const PopulatePiece& piece : pieces) {
+    must(memory->populate(piece));
+  }
+#if defined(MADV_POPULATE_WRITE)
+  const auto resident = resident_pages(must(memory->view({Gpa{kMiB}, 4 * kPage})));
+  EXPECT_EQ(resident, (std::vector<bool>{false, true, true, false}));
+#endif
+  EXPECT_EQ(byte_at(*memory, kMiB + kPage), 0);
+  EXPECT_EQ(byte_at(*memory, kMiB + 5 * kPage), 'b');
+  EXPECT_TRUE(memory->host_writes().collect().empty());
+  char in_file = 0;
+  EXPECT_EQ(::pread(file.get(), &in_file, 1, kPage), 1);
+  EXPECT_EQ(in_file, 'b');
+}
+
+TEST(Populating, APieceThatIsNoWholePagesOfOneRegionIsRefused) {
+  const auto memory =
+      must(create({{.range = {Gpa{0}, 4 * kPage}, .huge_pages = HugePages::kNever}}));
+  for (const GpaRange bad :
+       {GpaRange{Gpa{kPage}, 100}, GpaRange{Gpa{8}, kPage}, GpaRange{Gpa{kPage}, 4 * kPage},
+        GpaRange{Gpa{0}, 0}, GpaRange{Gpa{UINT64_MAX - kPage + 1}, kPage}}) {
+    const auto populated = memory->populate({bad, PopulateFor::kWriting});
+    ASSERT_FALSE(populated);
+    EXPECT_EQ(populated.error().code, Errc::kOutOfRange);
+  }
+  EXPECT_EQ(resident_pages(must(memory->view({Gpa{0}, 4 * kPage}))), std::vector<bool>(4, false));
+}
+
 }  // namespace
 }  // namespace stasis

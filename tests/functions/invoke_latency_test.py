@@ -28,7 +28,7 @@ class InvokeLatency(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         row = json.loads(done.stdout)
         self.assertEqual(row["function"], "hello_c")
-        for name in ("native", "answer", "end", "first_instruction", "first_response"):
+        for name in ("native", "lazy answer", "answer", "end", "first_instruction", "first_response"):
             self.assertEqual(len(row["ns"][name]), 2, name)
         for answer, end in zip(row["ns"]["answer"], row["ns"]["end"]):
             self.assertLess(0, answer)

@@ -25,12 +25,12 @@ ALLOWED = {
 CONFINED = [
     # One file for each message, and two private headers that they share.
     (r"<(capnp|kj)/|\"schemas/",
-     r"snapshot/(chunk_table|manifest_codec|vcpu_codec)\.cc|snapshot/(vcpu_codec|words)\.h"
+     r"snapshot/(chunk_table|manifest_codec|vcpu_codec|working_set_codec)\.cc|snapshot/(vcpu_codec|words)\.h"
      r"|guests/linux/state/(process_codec|thread_codec|file_codec)\.cc"
      r"|guests/linux/state/codec_parts\.h"
      r"|tests/snapshot/schema_test\.cc"),  # The schema itself is what that test is about.
     (r"<lz4", r"snapshot/page_codec\.cc|experiments/floor/.*\.cc"),  # floor: the library alone.
-    (r"<xxhash", r"snapshot/checksum\.cc|experiments/floor/.*\.cc"),
+    (r"<xxhash", r"snapshot/checksum_kernels_code\.h|experiments/floor/.*\.cc"),
     (r"<linux/kvm\.h>", r"kvm/kvm_uapi\.h"),
     # Apple's, or on Linux ours, which hvf/sim implements.
     (r"<(Hypervisor/|os/object\.h)", r"hvf/framework_\w+\.cc|hvf/sim/.*|tests/hvf/.*"),

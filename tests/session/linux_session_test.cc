@@ -1,17 +1,14 @@
 // Sessions with Linux programs, under the real kernel: saved warm, restored, asked.
-#include <stdlib.h>
-#include <sys/stat.h>
-
+#include <barrier>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "session/backends.h"
-#include "session/session.h"
-#include "snapshot/policies/policy_catalog.h"
+#include "tests/session/linux_kit.h"
 #include "tests/support/must.h"
 
 namespace stasis::session {
@@ -20,53 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr std::chrono::nanoseconds kWait = std::chrono::seconds(20);
-
-class LinuxSession : public testing::Test {
- protected:
-  void SetUp() override {
-    auto backend = make_backend("kvm", {});
-    if (!backend) {
-      GTEST_SKIP() << backend.error().to_string();
-    }
-    backend_ = *std::move(backend);
-    std::string pattern = (fs::temp_directory_path() / "stasis-linux-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-  }
-  void TearDown() override {
-    if (!directory_.empty()) {
-      fs::remove_all(directory_);
-    }
-  }
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
-
-  std::unique_ptr<Session> launch(const std::string& program,
-                                  const std::vector<std::string>& arguments = {}) {
-    LaunchOptions options;
-    options.linux_program = LinuxOptions{.program = program, .allow_read = {"/usr"}};
-    options.arguments = arguments;
-    options.memory_bytes = std::uint64_t{256} << 20U;
-    return must(Session::launch(*backend_, options));
-  }
-  // The echo function, warm, saved as `name`.
-  void save_warm(const std::string& name) {
-    auto session = launch(LINUX_PROGRAMS "echo_function");
-    must(session->wait_ready(kWait));
-    must(session->save(path(name), {}));
-  }
-  std::unique_ptr<Session> restore(const std::string& name, const RestoreOptions& options = {}) {
-    return must(Session::restore(*backend_, path(name), options));
-  }
-  static std::string ask(Session& session, std::string_view text) {
-    const auto bytes = std::as_bytes(std::span(text));
-    const Response response = must(session.request(bytes, kWait));
-    return {reinterpret_cast<const char*>(response.bytes.data()), response.bytes.size()};  // NOLINT
-  }
-
-  std::string directory_;
-  std::unique_ptr<HypervisorBackend> backend_;
-};
+class LinuxSession : public LinuxTest {};
 
 TEST_F(LinuxSession, AProgramRunsToItsExitCodeAndItsOutputIsTheConsole) {
   // It executes a program, which is not supported: env(1) says so with this code.
@@ -79,7 +30,8 @@ TEST_F(LinuxSession, AProgramRunsToItsExitCodeAndItsOutputIsTheConsole) {
 
 TEST_F(LinuxSession, AWarmFunctionAnswersBeforeASaveAndAfterARestoreUnderEveryPolicy) {
   save_warm("warm");
-  for (const std::string policy : {"lazy", "eager"}) {
+  EXPECT_GE(policies().size(), 3U);
+  for (const std::string& policy : policies()) {
     auto session = restore("warm", {.policy = policy});
     EXPECT_EQ(ask(*session, "a"), "1 2 a") << policy;
     EXPECT_EQ(ask(*session, "bcd"), "2 6 bcd") << policy;
@@ -127,6 +79,33 @@ TEST_F(LinuxSession, ManyRestoresInARowAndAtOnceLeaveNothing) {
   }
   for (auto& session : together) {
     EXPECT_EQ(ask(*session, "x"), "1 2 x");
+  }
+}
+
+// Every VM is there before the first is asked, and still there when the last has answered.
+TEST_F(LinuxSession, SixteenVmsOfOneSnapshotAnswerAtTheSameMoment) {
+  constexpr std::size_t kVms = 16;
+  save_warm("warm");
+  for (const std::string& policy : policies()) {
+    SCOPED_TRACE(policy);
+    std::barrier<> all_there(kVms);
+    std::vector<std::string> answers(kVms);
+    std::vector<std::thread> owners;
+    for (std::size_t i = 0; i < kVms; ++i) {
+      owners.emplace_back([&, i] {
+        auto session = restore("warm", {.policy = policy});
+        all_there.arrive_and_wait();
+        answers[i] = ask(*session, "vm " + std::to_string(i));
+        all_there.arrive_and_wait();
+      });
+    }
+    for (std::thread& owner : owners) {
+      owner.join();
+    }
+    for (std::size_t i = 0; i < kVms; ++i) {
+      const std::string request = "vm " + std::to_string(i);
+      EXPECT_EQ(answers[i], "1 " + std::to_string(request.size() + 1) + " " + request);
+    }
   }
 }
 

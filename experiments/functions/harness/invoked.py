@@ -23,19 +23,27 @@ def save_warm(stasis, function, inputs, programs, snapshot):
         raise FunctionFailed(f"cannot save {function.name}:\n{done.stderr}")
 
 
-def _arguments(stasis, snapshot, line):
+def _arguments(stasis, snapshot, line, *more):
     # "@@" would be needed for a request that begins with "@"; requests are JSON objects.
-    return [str(stasis), "invoke", str(snapshot), "--quiet", "--request", line.decode()]
+    return [str(stasis), "invoke", str(snapshot), "--quiet", "--request", line.decode(), *more]
 
 
-def invoke(stasis, snapshot, line, expected):
+def record_working_set(stasis, snapshot, line):
+    """Invokes the snapshot once, and keeps beside it which memory that touched."""
+    done = subprocess.run(_arguments(stasis, snapshot, line, "--record-working-set"),
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise FunctionFailed(f"cannot record a working set:\n{done.stderr}")
+
+
+def invoke(stasis, snapshot, line, expected, policy):
     """One invocation: nanoseconds from before the process is started until its answer could be read,
     and until the process had ended."""
     reader, writer = os.pipe()
     try:
         begin = time.monotonic_ns()
-        pid = os.posix_spawn(str(stasis), _arguments(stasis, snapshot, line), os.environ,
-                             file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
+        pid = os.posix_spawn(str(stasis), _arguments(stasis, snapshot, line, "--policy", policy),
+                             os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
         os.close(writer)
         writer = -1
         answer = b""
@@ -53,12 +61,12 @@ def invoke(stasis, snapshot, line, expected):
     return answered, ended
 
 
-def milestones(stasis, snapshot, line):
+def milestones(stasis, snapshot, line, policy):
     """The milestones of one invocation with --json, in nanoseconds since before the process was
     started, and its counters."""
     begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-    done = subprocess.run([*_arguments(stasis, snapshot, line), "--json", "--spawned-at", str(begin)],
-                          capture_output=True, text=True, check=False)
+    arguments = _arguments(stasis, snapshot, line, "--policy", policy, "--json", "--spawned-at", str(begin))
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise FunctionFailed(f"cannot invoke:\n{done.stdout}{done.stderr}")
     trial = json.loads(done.stdout)["trials"][0]

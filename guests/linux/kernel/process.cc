@@ -59,6 +59,9 @@ void Process::end(int code, int signal, const std::string& report) {
   exit.signal = signal;
   exit.report += report;
   threads.clear();
+  if (signal == 0) {
+    device.finish_response();  // Its files are closed: what it has written is its answer.
+  }
 }
 
 void Process::note(const std::string& line) {

@@ -97,6 +97,10 @@ Result<std::unique_ptr<GuestAddressSpace>> GuestAddressSpace::decode(ByteReader&
   if (plan.mmap_top > kUserSpaceEnd || break_end < plan.break_begin || break_end > kUserSpaceEnd) {
     return corrupt("plan", "addresses outside of user space");
   }
+  // What is placed from here on begins at these addresses.
+  if (!is_aligned(plan.break_begin | plan.mmap_top | plan.stack_lowest, kPageBytes)) {
+    return corrupt("plan", "addresses that are no multiples of the page size");
+  }
   auto space = create(memory_bytes);
   const GpaRanges frames = space->frames_.free_ranges();
   GpaRanges free;

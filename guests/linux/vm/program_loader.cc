@@ -326,8 +326,9 @@ Result<LoadedProgram> load_program(GuestAddressSpace& space, const ProgramReques
         align_down(kProgramBase + sequence.pages_below(kVariation), program.image.alignment) -
         program.image.begin();
   }
-  const std::uint64_t break_begin =
-      program.bias + program.image.end() + sequence.pages_below(kBreakVariation);
+  // A program at the very end of user space has no heap.
+  const std::uint64_t break_begin = std::min(
+      program.bias + program.image.end() + sequence.pages_below(kBreakVariation), kUserSpaceEnd);
   space.set_plan({.break_begin = break_begin,
                   .mmap_top = mmap_top,
                   .stack_lowest = stack_top - kStackBytesMax});

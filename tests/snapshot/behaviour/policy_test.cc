@@ -68,6 +68,58 @@ TEST(EagerPolicy, UsesTheHugePagesAndThreadsItWasAskedFor) {
   EXPECT_EQ(plan.regions.at(0).huge_pages, HugePages::kTransparent);
 }
 
+TEST(WorkingSetPolicy, IsTheLazyOneAndBringsInWhatWasTouched) {
+  PlanInput input = input_of(100, 1);
+  input.extents = {raw(pages(0, 50)), zero(pages(50, 50))};
+  input.touched = {{pages(3, 2), PopulateFor::kWriting},
+                   {pages(5, 1), PopulateFor::kReading},
+                   {pages(6, 1), PopulateFor::kWriting},
+                   {pages(60, 1), PopulateFor::kReading}};
+  const RestorePlan plan = must_plan("working-set", input);
+  EXPECT_EQ(plan.steps, must_plan("lazy", input).steps);
+  // What is written comes first.
+  EXPECT_THAT(plan.populate,
+              ::testing::ElementsAre(PopulatePiece{pages(3, 2), PopulateFor::kWriting},
+                                     PopulatePiece{pages(6, 1), PopulateFor::kWriting},
+                                     PopulatePiece{pages(5, 1), PopulateFor::kReading},
+                                     PopulatePiece{pages(60, 1), PopulateFor::kReading}));
+  EXPECT_EQ(summarize(plan).populated_bytes, 5 * kPage);
+  EXPECT_THAT(plan.notes, IsEmpty());
+  EXPECT_THAT(must_plan("lazy", input).populate, IsEmpty());
+  EXPECT_THAT(must_plan("eager", input).populate, IsEmpty());
+}
+
+TEST(WorkingSetPolicy, WithoutARecordIsTheLazyOneAndSaysSo) {
+  PlanInput input = input_of(100, 1);
+  input.extents = {raw(pages(0, 100))};
+  const RestorePlan plan = must_plan("working-set", input);
+  EXPECT_THAT(plan.populate, IsEmpty());
+  EXPECT_THAT(plan.notes, ::testing::ElementsAre(HasSubstr("no working set")));
+}
+
+TEST(WorkingSetPolicy, LeavesOutWhatIsNoWholePageOfThisHost) {
+  PlanInput input = input_of(100, 1);
+  input.host_page_size_bytes = 4 * kPage;
+  input.page_size_bytes = 4 * kPage;
+  input.extents = {raw(pages(0, 100))};
+  input.touched = {{pages(4, 4), PopulateFor::kWriting}, {pages(9, 1), PopulateFor::kReading}};
+  const RestorePlan plan = must_plan("working-set", input);
+  EXPECT_EQ(summarize(plan).populated_bytes, 4 * kPage);
+  EXPECT_THAT(plan.notes, ::testing::ElementsAre(HasSubstr("1 of 2")));
+}
+
+TEST(CheckPlan, RefusesToPopulateWhatIsNoMemory) {
+  PlanInput input = input_of(100, 1);
+  input.extents = {raw(pages(0, 100))};
+  for (const std::vector<PopulatePiece>& touched : std::vector<std::vector<PopulatePiece>>{
+           {{pages(99, 2), PopulateFor::kReading}}, {{pages(5, 0), PopulateFor::kReading}}}) {
+    input.touched = touched;
+    const auto plan = make_plan("working-set", input);
+    ASSERT_FALSE(plan);
+    EXPECT_EQ(plan.error().code, Errc::kInvalidArgument);
+  }
+}
+
 TEST(LazyPolicy, MapsAFullSnapshotWithOneMappingWhateverItsSize) {
   for (const std::uint64_t size : {std::uint64_t{1000}, std::uint64_t{1000000}}) {
     PlanInput input = input_of(size, 1);

@@ -1,5 +1,5 @@
-// {fmt}'s own functions, compiled into the program: fmt/format-inl.h is what its library is made
-// of. Only with STASIS_STATIC_PROGRAM.
+// {fmt}'s own functions as a static library: fmt/format-inl.h is what its library is made of. Only
+// with STASIS_STATIC_PROGRAM.
 #include <fmt/format-inl.h>
 
 // Declared "extern template" in fmt/format.h.

@@ -1,0 +1,8 @@
+#include <cstdint>
+
+#include "fuzz/linux_vm_targets.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  stasis::fuzz::function_lookup(std::as_bytes(std::span(data, size)));
+  return 0;
+}

@@ -1,0 +1,2 @@
+#define KERNELS kChecksumKernelsAvx512
+#include "snapshot/checksum_kernels_code.h"

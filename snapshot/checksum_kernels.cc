@@ -1,0 +1,2 @@
+#define KERNELS kChecksumKernels
+#include "snapshot/checksum_kernels_code.h"
