@@ -134,7 +134,7 @@ TrackerTraits promised_traits(std::string_view name, const Capabilities& capabil
   // A hypervisor's log may name pages that the guest only read.
   traits.exact = name.starts_with("compare") || name == "pagemap-scan" ||
                  (by_fault && options.unprotect_pages == 1);
-  traits.collects_while_running = name == "pagemap-scan";
+  traits.collects_while_running = in_host;
   return traits;
 }
 
