@@ -89,14 +89,23 @@ void report_features(std::string_view title, std::string_view key,
 void report_trackers(const Capabilities& capabilities, Output& output) {
   output.text("\n" + output.styled("dirty trackers", Style::kBold) + "\n");
   Json list = Json::array();
-  for (const Availability& tracker : snapshot::list_trackers(capabilities)) {
+  const std::vector<Availability> trackers = snapshot::list_trackers(capabilities);
+  for (const Availability& tracker : trackers) {
     const TrackerTraits traits = snapshot::promised_traits(tracker.name, capabilities);
     print_line(tracker,
                fmt::format("{}, {}{}", traits.exact ? "exact" : "may report clean pages",
                            traits.sees_host_writes ? "sees host writes" : "guest writes only",
                            traits.collects_while_running ? ", collects while vCPUs run" : ""),
                output);
+    const snapshot::TrackerCosts costs = snapshot::tracker_costs(tracker.name);
+    if (tracker.available) {
+      output.text(fmt::format("       cost: arming: {}; a page's first write: {}; collecting: {}\n",
+                              costs.arming, costs.first_write, costs.collecting));
+    }
     Json item = to_json(tracker);
+    item["costs"] = {{"arming", costs.arming},
+                     {"first_write", costs.first_write},
+                     {"collecting", costs.collecting}};
     item["exact"] = traits.exact;
     item["sees_host_writes"] = traits.sees_host_writes;
     item["granularity_bytes"] = traits.granularity_bytes;
@@ -104,6 +113,13 @@ void report_trackers(const Capabilities& capabilities, Output& output) {
     list.push_back(std::move(item));
   }
   output.json()["trackers"] = std::move(list);
+  output.text("  --tracker auto takes the first of:\n");
+  Json ranking = Json::array();
+  for (const snapshot::TrackerChoice& choice : snapshot::rank_trackers(trackers)) {
+    output.text(fmt::format("       {:<16} {}\n", choice.name, choice.reason));
+    ranking.push_back({{"name", choice.name}, {"reason", choice.reason}});
+  }
+  output.json()["auto_tracker"] = std::move(ranking);
 }
 
 void report_backend_details(HypervisorBackend& backend, Output& output) {

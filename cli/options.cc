@@ -83,6 +83,9 @@ void add_tracker_options(CommandOptions& app, std::string& tracker,
       .type_name("NAME");
   add_count(app, "--unprotect-pages", options.unprotect_pages, snapshot::kUnprotectPagesMax,
             "Pages that one fault makes writable, for trackers by protection");
+  add_count(
+      app, "--ring-entries", options.ring_entries, snapshot::kRingEntriesMax,
+      "Pages that a vCPU notes before it must stop, for dirty-ring; 0 is what the host allows");
 }
 
 void add_write_options(CommandOptions& app, WriteOptions& target) {

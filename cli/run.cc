@@ -30,8 +30,6 @@ struct RunOptions {
   std::vector<std::string> requests;
   std::string save;
   WriteOptions write;
-  std::string tracker;
-  snapshot::TrackerOptions tracker_options;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
 
@@ -74,16 +72,16 @@ Result<std::uint64_t> wait_exit(session::Session& session, const RunOptions& opt
 Result<void> drive(session::Session& session, const RunOptions& options,
                    const std::vector<Request>& requests, Context& context, RunResult& result) {
   const bool needs_ready = *options.until == Until::kReady || !requests.empty() ||
-                           !options.save.empty() || !options.tracker.empty();
+                           !options.save.empty() || !options.launch.tracker.empty();
   if (needs_ready) {
     STASIS_TRY(wait_ready(session, options, context));
     result.ready_ns = host_clock().now() - context.begin_at;
   }
-  if (!options.tracker.empty()) {
-    STASIS_TRY(session.track(options.tracker, options.tracker_options));
+  if (!options.launch.tracker.empty()) {
+    STASIS_TRY(session.track(options.launch.tracker, options.launch.tracker_options));
   }
   STASIS_ASSIGN(result.exchanges, exchange(session, requests, options.timeout, context));
-  if (!options.tracker.empty()) {
+  if (!options.launch.tracker.empty()) {
     STASIS_ASSIGN(result.dirty, session.dirty());
   }
   if (!options.save.empty()) {
@@ -105,11 +103,12 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
                             options.launch.vcpus == 1 ? "" : "s"));
   }
   if (result.dirty) {
-    output.text(fmt::format(
-        "dirty since ready: {} in {} ranges (tracker '{}': armed in {}, "
-        "collected in {})\n",
-        format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(), options.tracker,
-        format_duration(result.dirty->arm_ns), format_duration(result.dirty->collect_ns)));
+    output.text(
+        fmt::format("dirty since ready: {} in {} ranges (tracker '{}': armed in {}, "
+                    "collected in {})\n",
+                    format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(),
+                    options.launch.tracker, format_duration(result.dirty->arm_ns),
+                    format_duration(result.dirty->collect_ns)));
   }
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
@@ -135,7 +134,7 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
   json["ready_ns"] = result.ready_ns ? Json(*result.ready_ns) : Json(nullptr);
   json["requests"] = to_json(result.exchanges);
   if (result.dirty) {
-    json["dirty"] = {{"tracker", options.tracker},
+    json["dirty"] = {{"tracker", options.launch.tracker},
                      {"bytes", total_bytes(result.dirty->pages)},
                      {"ranges", result.dirty->pages.size()},
                      {"arm_ns", result.dirty->arm_ns},
@@ -174,7 +173,8 @@ Result<void> choose_guest(RunOptions& options, const Context& context) {
   launch.linux_program = options.linux_program;
   launch.memory_bytes = options.memory_bytes.value_or(kLinuxMemoryBytes);
   // Whoever saves it or asks it something expects it to wait; else it is a program like any other.
-  const bool waits = !options.save.empty() || !options.requests.empty() || !options.tracker.empty();
+  const bool waits =
+      !options.save.empty() || !options.requests.empty() || !options.launch.tracker.empty();
   options.until = options.until.value_or(waits ? Until::kReady : Until::kExit);
   return {};
 }
@@ -248,7 +248,7 @@ CommandFunction add_run(CommandOptions& app) {
   app.add_option("--save", options->save, "Save the guest here, after the requests")
       .type_name("DIR");
   add_write_options(app, options->write);
-  add_tracker_options(app, options->tracker, options->tracker_options,
+  add_tracker_options(app, options->launch.tracker, options->launch.tracker_options,
                       "Track what the guest writes between ready and the save, and report it");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.footer(

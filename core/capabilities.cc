@@ -28,4 +28,16 @@ std::string_view name_of(ClockPolicy policy) {
   return "unknown clock policy";
 }
 
+std::string_view name_of(DirtyLogKind kind) {
+  switch (kind) {
+    case DirtyLogKind::kBitmap:
+      return "dirty-log";
+    case DirtyLogKind::kManualClear:
+      return "dirty-log-manual";
+    case DirtyLogKind::kRing:
+      return "dirty-ring";
+  }
+  return "unknown dirty log";
+}
+
 }  // namespace stasis

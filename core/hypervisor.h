@@ -71,15 +71,19 @@ class Vcpu {
 };
 
 // A hypervisor's own record of the pages that the *guest* wrote; host writes are not in it.
-// Every vCPU must be out of the guest for start(), collect() and stop().
+// Every vCPU must be out of the guest for start(), stop() and, but for collects_while_running(),
+// collect(). Owner thread of the Vm only.
 class DirtyLog {
  public:
   virtual ~DirtyLog() = default;
-  virtual Result<void> start() = 0;         // All mapped RAM, clean from now on.
+  // All mapped RAM, clean from now on. kInvalidArgument while this or another log of the VM runs.
+  virtual Result<void> start() = 0;
   virtual Result<GpaRanges> collect() = 0;  // Page multiples; re-arms what it returns.
   virtual Result<void> stop() = 0;
   // false: pages that the guest only read may be reported too; a written one is never missed.
   [[nodiscard]] virtual bool is_exact() const { return true; }
+  // As TrackerTraits::collects_while_running.
+  [[nodiscard]] virtual bool collects_while_running() const { return false; }
 };
 
 // One virtual machine. Thread-compatible, with two exceptions that a fast restore needs:
@@ -102,13 +106,19 @@ class Vm {
   // Index 0 .. VmConfig::vcpus - 1, each once; all before the first of them runs.
   virtual Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) = 0;
 
-  // nullptr without Capabilities::dirty_page_tracking. Owned by the Vm.
-  virtual DirtyLog* dirty_log() = 0;
+  // nullptr if this VM keeps no such log: without Capabilities::dirty_page_tracking none, with
+  // VmConfig::dirty_ring_entries only the ring. Owned by the Vm.
+  virtual DirtyLog* dirty_log(DirtyLogKind kind) = 0;
+  DirtyLog* dirty_log() { return dirty_log(DirtyLogKind::kBitmap); }
 };
 
 // What the backend may assume about the VM. Value.
 struct VmConfig {
   std::uint32_t vcpus = 1;  // At most so many will be created.
+  // Other than 0: each vCPU logs the pages that it writes to a ring of so many entries, and the VM
+  // keeps no other dirty log. A power of two, kDirtyRingEntriesMin to
+  // Capabilities::dirty_ring_entries_max.
+  std::uint32_t dirty_ring_entries = 0;
 };
 
 // A way to run VMs on this host. Immutable after creation, shareable between threads.
@@ -117,7 +127,8 @@ class HypervisorBackend {
   virtual ~HypervisorBackend() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;  // As on the command line.
   [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
-  // kInvalidArgument naming both limits when config.vcpus is 0 or above the design's or the host's.
+  // kInvalidArgument naming both limits when config.vcpus is 0 or above the design's or the host's,
+  // or naming the limits of rings; kNotSupported for rings without Capabilities::dirty_ring.
   virtual Result<std::unique_ptr<Vm>> create_vm(const VmConfig& config) = 0;
   // Asks the host what the first create_vcpu() will need, if it has not been asked. Any thread,
   // also while another creates a VM; failures show when the vCPU is created.

@@ -479,7 +479,9 @@ Result<std::unique_ptr<Machine>> Machine::create(HypervisorBackend& backend,
     STASIS_TRY(check_state(*config.initial_state, config.vcpus, bus->devices()));
   }
   if (shell == nullptr) {
-    ShellConfig begin{.vcpus_max = config.vcpus, .milestones = config.milestones};
+    ShellConfig begin{.vcpus_max = config.vcpus,
+                      .dirty_ring_entries = config.dirty_ring_entries,
+                      .milestones = config.milestones};
     if (!config.host_cpus.empty()) {
       begin.host_cpu = config.host_cpus.front();
     }

@@ -48,6 +48,7 @@ struct MachineConfig {
   StartMode start = StartMode::kPaused;
   // Host CPUs that vCPU threads are pinned to, round robin; empty: not pinned.
   std::vector<int> host_cpus = {};
+  std::uint32_t dirty_ring_entries = 0;  // As VmConfig. Of a shell that is given, its own counts.
   // Loaded by each vCPU's thread right after it has created its vCPU; vcpus must match its size.
   std::optional<MachineState> initial_state = {};
   // kVmCreated, kState, kMapped and kVcpuEnter are recorded here. Borrowed, may be null.

@@ -111,8 +111,10 @@ Result<void> HostFacts::ask(const std::string& device_path) {
   features_.has_xsave2 = xsave2_bytes != 0;
   features_.xsave_bytes = std::max<std::size_t>(xsave2_bytes, sizeof(kvm_xsave));
   features_.has_readonly_memory = value(KVM_CAP_READONLY_MEM) != 0;
-  features_.has_manual_dirty_protect = value(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) != 0;
-  features_.has_dirty_ring = value(KVM_CAP_DIRTY_LOG_RING) != 0;
+  features_.manual_dirty_modes =
+      value(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+      (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
+  features_.dirty_ring_bytes_max = value(KVM_CAP_DIRTY_LOG_RING);
   features_.has_exception_payload = value(KVM_CAP_EXCEPTION_PAYLOAD) != 0;
   features_.has_triple_fault_event = value(KVM_CAP_X86_TRIPLE_FAULT_EVENT) != 0;
   features_.has_exit_on_emulation_failure = value(KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;

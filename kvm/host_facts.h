@@ -34,8 +34,8 @@ struct HostFeatures {
   int sync_regs = 0;
   bool has_xsave2 = false;
   bool has_readonly_memory = false;
-  bool has_manual_dirty_protect = false;
-  bool has_dirty_ring = false;
+  std::uint32_t manual_dirty_modes = 0;    // KVM_DIRTY_LOG_*; 0: no manual protection.
+  std::uint32_t dirty_ring_bytes_max = 0;  // Of a vCPU's ring; 0: no rings.
   bool has_exception_payload = false;
   bool has_triple_fault_event = false;
   bool has_exit_on_emulation_failure = false;

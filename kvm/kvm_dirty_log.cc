@@ -1,51 +1,31 @@
 #include "kvm/kvm_dirty_log.h"
 
-#include <bit>
+#include "kvm/dirty_bitmap.h"
 
 namespace stasis::kvm {
-namespace {
 
-constexpr std::uint64_t kPageBytes = 4096;
-constexpr std::uint64_t kBitsPerWord = 64;
-
-// The bits of one slot count from the slot's own first page. Appends runs, joined to the last one
-// where they touch it, also across slots.
-void append_runs(const std::vector<std::uint64_t>& bitmap, Gpa slot_begin, GpaRanges& ranges) {
-  for (std::size_t word = 0; word < bitmap.size(); ++word) {
-    std::uint64_t bits = bitmap[word];
-    while (bits != 0) {
-      const auto first = static_cast<std::uint64_t>(std::countr_zero(bits));
-      const auto count = static_cast<std::uint64_t>(std::countr_one(bits >> first));
-      const Gpa begin = slot_begin + (word * kBitsPerWord + first) * kPageBytes;
-      if (!ranges.empty() && ranges.back().end() == begin) {
-        ranges.back().size += count * kPageBytes;
-      } else {
-        ranges.push_back({begin, count * kPageBytes});
-      }
-      // A shift by 64 is undefined, hence in two steps.
-      bits = first + count == kBitsPerWord ? 0 : (bits >> (first + count)) << (first + count);
-    }
-  }
+Result<void> read_dirty_bitmap(const KvmFd& vm, const MemorySlot& slot,
+                               std::vector<std::uint64_t>& bitmap) {
+  bitmap.assign(bitmap_words(slot.range.size), 0);
+  kvm_dirty_log request{};
+  request.slot = slot.id;
+  request.dirty_bitmap = bitmap.data();
+  return vm.apply(kGetDirtyLog, &request);
 }
 
-}  // namespace
-
-Result<void> KvmDirtyLog::start() {
-  if (started_) {
-    return Error{Errc::kInvalidArgument, 0, "the dirty log is already started: stop() it first"};
+Result<void> check_not_logged(const MemorySlots& slots) {
+  if ((slots.flags() & KVM_MEM_LOG_DIRTY_PAGES) != 0) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "a dirty log of this VM is already started: stop() it first"};
   }
-  STASIS_TRY(slots_.set_flags(slots_.flags() | KVM_MEM_LOG_DIRTY_PAGES));
-  started_ = true;
   return {};
 }
 
-Result<void> KvmDirtyLog::read_slot(const MemorySlot& slot) {
-  const std::uint64_t pages = slot.range.size / kPageBytes;
-  bitmap_.assign((pages + kBitsPerWord - 1) / kBitsPerWord, 0);
-  kvm_dirty_log request{};
-  request.slot = slot.id;
-  request.dirty_bitmap = bitmap_.data();
-  return vm_.apply(kGetDirtyLog, &request);
+Result<void> KvmDirtyLog::start() {
+  STASIS_TRY(check_not_logged(slots_));
+  STASIS_TRY(slots_.set_flags(slots_.flags() | KVM_MEM_LOG_DIRTY_PAGES));
+  started_ = true;
+  return {};
 }
 
 Result<GpaRanges> KvmDirtyLog::collect() {
@@ -54,7 +34,7 @@ Result<GpaRanges> KvmDirtyLog::collect() {
   }
   GpaRanges ranges;
   for (const MemorySlot& slot : slots_.slots()) {
-    STASIS_TRY(read_slot(slot));
+    STASIS_TRY(read_dirty_bitmap(vm_, slot, bitmap_));
     append_runs(bitmap_, slot.range.begin, ranges);
   }
   return ranges;

@@ -1,4 +1,4 @@
-// KVM's dirty page log over all memory slots of a VM.
+// KVM's dirty page bitmap over all memory slots of a VM, in its classic form.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,8 @@
 namespace stasis::kvm {
 
 // KVM_GET_DIRTY_LOG in its classic form: it returns a slot's bitmap, clears it and protects the
-// pages again in one step, which is exact while no vCPU is in the guest. The manual form
-// (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) costs the same per dirty page here and pays only for
-// collecting from a running guest.
+// pages again in one step. A vCPU that runs meanwhile may still write to a page that is in the
+// answer until the call returns; what it writes later is logged anew.
 //
 // Misses nothing: enabling the flag on a slot write-protects all of its mapped pages before the
 // call returns. Not exact: KVM maps a page that it meets for the first time writable, if the host
@@ -28,14 +27,21 @@ class KvmDirtyLog final : public DirtyLog {
   Result<GpaRanges> collect() override;
   Result<void> stop() override;
   [[nodiscard]] bool is_exact() const override { return false; }
+  [[nodiscard]] bool collects_while_running() const override { return true; }
 
  private:
-  Result<void> read_slot(const MemorySlot& slot);
-
   const KvmFd& vm_;
   MemorySlots& slots_;
   std::vector<std::uint64_t> bitmap_;
   bool started_ = false;
 };
+
+// The bitmap of `slot`, which must be logged, with the request that all bitmap logs share: what it
+// does beside reading depends on KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+Result<void> read_dirty_bitmap(const KvmFd& vm, const MemorySlot& slot,
+                               std::vector<std::uint64_t>& bitmap);
+
+// kInvalidArgument if the slots are logged already, by whichever log.
+Result<void> check_not_logged(const MemorySlots& slots);
 
 }  // namespace stasis::kvm

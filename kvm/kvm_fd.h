@@ -56,6 +56,8 @@ STASIS_KVM_REQUEST(kSetTssAddr, unsigned long, KVM_SET_TSS_ADDR);
 STASIS_KVM_REQUEST(kSetUserMemoryRegion, const kvm_userspace_memory_region*,
                    KVM_SET_USER_MEMORY_REGION);
 STASIS_KVM_REQUEST(kGetDirtyLog, const kvm_dirty_log*, KVM_GET_DIRTY_LOG);
+STASIS_KVM_REQUEST(kClearDirtyLog, const kvm_clear_dirty_log*, KVM_CLEAR_DIRTY_LOG);
+STASIS_KVM_REQUEST(kResetDirtyRings, unsigned long, KVM_RESET_DIRTY_RINGS);
 
 STASIS_KVM_REQUEST(kRun, unsigned long, KVM_RUN);
 STASIS_KVM_REQUEST(kGetRegs, kvm_regs*, KVM_GET_REGS);

@@ -28,6 +28,8 @@ static_assert(KVM_SET_MSRS == 0x4008ae89);
 static_assert(KVM_GET_MSR_INDEX_LIST == 0xc004ae02);
 static_assert(KVM_SET_XSAVE == 0x5000aea5);
 
+static_assert(sizeof(kvm_dirty_gfn) == 16);
+
 // Newer than the oldest headers that the project builds with. Values: Documentation/virt/kvm/api.
 #ifndef KVM_CAP_MEMORY_FAULT_INFO
 #define KVM_CAP_MEMORY_FAULT_INFO 232

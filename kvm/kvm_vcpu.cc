@@ -16,7 +16,8 @@ namespace stasis::kvm {
 
 Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<HostFacts> facts,
                                               MemorySlots& slots, std::uint32_t index,
-                                              const std::atomic<std::uint32_t>& created) {
+                                              const std::atomic<std::uint32_t>& created,
+                                              VcpuRings* rings) {
   STASIS_ASSIGN(const int signal_number, kick_signal());
   STASIS_TRY(unblock_kick_signal(signal_number));
   STASIS_ASSIGN(const int descriptor, vm.call(kCreateVcpu, index));
@@ -31,17 +32,21 @@ Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<H
     }
   }
   STASIS_TRY(set_cpuid(fd, cpuid));
-  std::unique_ptr<KvmVcpu> vcpu(
-      new KvmVcpu(std::move(fd), std::move(run), std::move(facts), slots, created, signal_number));
+  if (rings != nullptr) {
+    STASIS_TRY(rings->add(fd));
+  }
+  std::unique_ptr<KvmVcpu> vcpu(new KvmVcpu(std::move(fd), std::move(run), std::move(facts), slots,
+                                            created, rings, signal_number));
   vcpu->given_.cpuid = std::move(cpuid);
   return std::unique_ptr<Vcpu>(std::move(vcpu));
 }
 
 KvmVcpu::KvmVcpu(KvmFd fd, RunMapping run, std::shared_ptr<HostFacts> facts, MemorySlots& slots,
-                 const std::atomic<std::uint32_t>& created, int kick_signal)
+                 const std::atomic<std::uint32_t>& created, VcpuRings* rings, int kick_signal)
     : facts_(std::move(facts)),
       slots_(slots),
       vcpus_created_(created),
+      rings_(rings),
       kick_signal_(kick_signal),
       owner_(std::this_thread::get_id()),
       owner_handle_(::pthread_self()),
@@ -166,6 +171,8 @@ KvmVcpu::Decoded KvmVcpu::decode_exit(bool slots_were_pending) {
       return decode_mmio();
     case KVM_EXIT_HLT:
       return std::optional<VcpuExit>(ExitHalted{});
+    case KVM_EXIT_DIRTY_RING_FULL:
+      return empty_rings();
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       return std::optional<VcpuExit>();
@@ -180,6 +187,15 @@ KvmVcpu::Decoded KvmVcpu::decode_exit(bool slots_were_pending) {
       }
       return fail(describe_failure(fd_, run_.get()));
   }
+}
+
+// KVM lets a vCPU whose ring is nearly full run on only when there is room again.
+KvmVcpu::Decoded KvmVcpu::empty_rings() {
+  if (rings_ == nullptr) {
+    return Error{Errc::kBackend, 0, "KVM_EXIT_DIRTY_RING_FULL from a vCPU without a ring"};
+  }
+  STASIS_TRY(rings_->empty());
+  return std::optional<VcpuExit>();
 }
 
 // A guest that switches to page tables outside of every slot gets an empty shadow root from KVM,

@@ -16,6 +16,7 @@
 #include "kvm/memory_slots.h"
 #include "kvm/pending_io.h"
 #include "kvm/run_mapping.h"
+#include "kvm/vcpu_rings.h"
 #include "kvm/vcpu_state_io.h"
 
 namespace stasis::kvm {
@@ -32,10 +33,11 @@ class KvmVcpu final : public Vcpu {
  public:
   // Everything borrowed outlives the vCPU. `created`: how many vCPUs the VM has when one first
   // runs. Only a single one may run while slots are still being registered, because an emulated
-  // access is not atomic for the others.
+  // access is not atomic for the others. `rings`: null if the VM keeps none.
   static Result<std::unique_ptr<Vcpu>> create(const KvmFd& vm, std::shared_ptr<HostFacts> facts,
                                               MemorySlots& slots, std::uint32_t index,
-                                              const std::atomic<std::uint32_t>& created);
+                                              const std::atomic<std::uint32_t>& created,
+                                              VcpuRings* rings);
   ~KvmVcpu() override = default;
   KvmVcpu(const KvmVcpu&) = delete;
   KvmVcpu& operator=(const KvmVcpu&) = delete;
@@ -56,7 +58,7 @@ class KvmVcpu final : public Vcpu {
   using Decoded = Result<std::optional<VcpuExit>>;
 
   KvmVcpu(KvmFd fd, RunMapping run, std::shared_ptr<HostFacts> facts, MemorySlots& slots,
-          const std::atomic<std::uint32_t>& created, int kick_signal);
+          const std::atomic<std::uint32_t>& created, VcpuRings* rings, int kick_signal);
   Result<void> check_thread() const;
   Result<void> pass_entry_gate();
   int enter_kernel() noexcept;  // KVM_RUN: 0 or -errno.
@@ -66,6 +68,7 @@ class KvmVcpu final : public Vcpu {
   Decoded decode_interruption();
   Decoded decode_refusal(int os_error, bool slots_were_pending);
   Decoded decode_exit(bool slots_were_pending);
+  Decoded empty_rings();
   Decoded decode_port();
   Decoded decode_mmio();
   Result<bool> complete_ram_access(Gpa gpa, std::span<std::byte> data, bool is_write);
@@ -82,6 +85,7 @@ class KvmVcpu final : public Vcpu {
   std::shared_ptr<HostFacts> facts_;
   MemorySlots& slots_;
   const std::atomic<std::uint32_t>& vcpus_created_;
+  VcpuRings* rings_;
   int kick_signal_;
   std::thread::id owner_;
   pthread_t owner_handle_;

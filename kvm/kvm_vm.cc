@@ -42,7 +42,46 @@ Result<std::unique_ptr<Vm>> KvmVm::create(std::shared_ptr<HostFacts> facts, cons
   if (facts->features().engine == Engine::kHardware) {
     STASIS_TRY(fd.apply(kSetTssAddr, kTssAddress));
   }
-  return std::unique_ptr<Vm>(new KvmVm(std::move(fd), std::move(facts), config.vcpus, options));
+  if (config.dirty_ring_entries != 0) {  // Only before the first vCPU: api.rst, 8.29.
+    kvm_enable_cap capability{};
+    capability.cap = KVM_CAP_DIRTY_LOG_RING;
+    capability.args[0] = std::uint64_t{config.dirty_ring_entries} * sizeof(kvm_dirty_gfn);
+    STASIS_TRY(fd.apply(kEnableCap, &capability));
+  }
+  return std::unique_ptr<Vm>(new KvmVm(std::move(fd), std::move(facts), config, options));
+}
+
+// With rings KVM refuses to read bitmaps.
+DirtyLog* KvmVm::dirty_log(DirtyLogKind kind) {
+  switch (kind) {
+    case DirtyLogKind::kBitmap:
+      return ring_entries_ == 0 ? &dirty_log_ : nullptr;
+    case DirtyLogKind::kManualClear:
+      return ring_entries_ == 0 && facts_->features().manual_dirty_modes != 0 ? &manual_dirty_log_
+                                                                              : nullptr;
+    case DirtyLogKind::kRing:
+      return ring_entries_ != 0 ? &ring_log_ : nullptr;
+  }
+  return nullptr;
+}
+
+std::vector<GpaRange> KvmVm::slots() const {
+  std::vector<GpaRange> ranges;
+  for (const MemorySlot& slot : slots_.slots()) {
+    ranges.push_back(slot.range);
+  }
+  return ranges;
+}
+
+Result<void> KvmVm::set_logging(bool on) {
+  constexpr std::uint32_t kLogged = KVM_MEM_LOG_DIRTY_PAGES;
+  return slots_.set_flags(on ? slots_.flags() | kLogged : slots_.flags() & ~kLogged);
+}
+
+// Answers how many entries it gave back.
+Result<void> KvmVm::reset_rings() {
+  const auto answer = fd_.call(kResetDirtyRings, 0);
+  return answer ? Result<void>() : Result<void>(answer.error());
 }
 
 Result<void> KvmVm::map(GuestMemory& memory, Access access) {
@@ -97,7 +136,8 @@ Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
                  "vCPU " + std::to_string(index) + " exists already: each index is used once"};
   }
   created_.fetch_add(1, std::memory_order_relaxed);  // Creation is ordered before every run().
-  return KvmVcpu::create(fd_, facts_, slots_, index, created_);
+  return KvmVcpu::create(fd_, facts_, slots_, index, created_,
+                         ring_entries_ == 0 ? nullptr : &rings_);
 }
 
 }  // namespace stasis::kvm

@@ -1,6 +1,7 @@
 #include "kvm/probe.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "kvm/host_cpuid.h"
@@ -24,11 +25,6 @@ std::vector<Availability> make_notes(const HostFacts& facts) {
   const bool hardware = facts.features().engine == Engine::kHardware;
   return {
       note("dirty log", true, "", ""),
-      note("dirty log, manual protection", facts.features().has_manual_dirty_protect,
-           "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is missing; the classic form is used in any case",
-           kKernelCure),
-      note("dirty ring", facts.features().has_dirty_ring, "KVM_CAP_DIRTY_LOG_RING is missing",
-           kKernelCure),
       note("write protection by the hypervisor", false,
            "KVM reports no address when it meets a page that the host has protected",
            "Use the tracker that write-protects with userfaultfd, or the dirty log."),
@@ -68,6 +64,16 @@ Result<Capabilities> make_capabilities(HostFacts& facts) {
   out.page_size_bytes = 4096;
   out.vms_per_process = 0;
   out.dirty_page_tracking = true;
+  const HostFeatures& features = facts.features();
+  out.manual_dirty_log = note(name_of(DirtyLogKind::kManualClear), features.manual_dirty_modes != 0,
+                              "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is missing",
+                              "use Linux 5.0 or later, or --tracker dirty-log");
+  out.dirty_ring_entries_max =
+      features.dirty_ring_bytes_max / static_cast<std::uint32_t>(sizeof(kvm_dirty_gfn));
+  out.dirty_ring =
+      note(name_of(DirtyLogKind::kRing), out.dirty_ring_entries_max >= kDirtyRingEntriesMin,
+           "KVM_CAP_DIRTY_LOG_RING is missing or its rings are too short",
+           "use Linux 5.11 or later, or --tracker dirty-log");
   out.port_io = true;
   out.clock_policy = facts.features().engine == Engine::kHardware ? ClockPolicy::kGuestContinues
                                                                   : ClockPolicy::kHostCounter;
@@ -99,11 +105,31 @@ class KvmBackend final : public HypervisorBackend {
                        std::to_string(kVcpusMax) + ", this host's KVM allows " +
                        std::to_string(capabilities_.host_vcpus_max)};
     }
+    STASIS_TRY(check_ring(config.dirty_ring_entries));
     return KvmVm::create(facts_, config, options_);
   }
   void warm_up() override { static_cast<void>(facts_->guest_cpuid()); }  // It is kept there.
 
  private:
+  [[nodiscard]] Result<void> check_ring(std::uint32_t entries) const {
+    if (entries == 0) {
+      return {};
+    }
+    if (!capabilities_.dirty_ring.available) {
+      return Error{
+          Errc::kNotSupported, 0,
+          "dirty rings: " + capabilities_.dirty_ring.reason + "; " + capabilities_.dirty_ring.cure};
+    }
+    if (!std::has_single_bit(entries) || entries < kDirtyRingEntriesMin ||
+        entries > capabilities_.dirty_ring_entries_max) {
+      return Error{Errc::kInvalidArgument, 0,
+                   "dirty rings of " + std::to_string(entries) + " entries: a power of two from " +
+                       std::to_string(kDirtyRingEntriesMin) + " to " +
+                       std::to_string(capabilities_.dirty_ring_entries_max) + " is needed"};
+    }
+    return {};
+  }
+
   // Constant after construction (the facts synchronise themselves).
   std::shared_ptr<HostFacts> facts_;
   Capabilities capabilities_;

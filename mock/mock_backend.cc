@@ -48,6 +48,9 @@ class MockBackend final : public HypervisorBackend {
 };
 
 Result<std::unique_ptr<Vm>> MockBackend::create_vm(const VmConfig& config) {
+  if (config.dirty_ring_entries != 0) {
+    return Error{Errc::kNotSupported, 0, "mock: its vCPUs keep no rings of dirty pages"};
+  }
   if (config.vcpus == 0 || config.vcpus > capabilities_.vcpus_max) {
     return Error{Errc::kInvalidArgument, 0,
                  "mock: a VM with " + std::to_string(config.vcpus) + " vCPUs: between 1 and " +

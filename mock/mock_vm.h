@@ -25,7 +25,9 @@ class MockVm final : public Vm, private DirtyLog {
   Result<void> map(GuestMemory& memory, Access access) override;
   Result<void> protect(std::span<const GpaRange> ranges, Access access) override;
   Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) override;
-  DirtyLog* dirty_log() override { return this; }
+  DirtyLog* dirty_log(DirtyLogKind kind) override {
+    return kind == DirtyLogKind::kBitmap ? this : nullptr;
+  }
 
   // For vCPUs, any thread: brackets the time in which a vCPU is in the guest. Nothing may take
   // permission away or collect dirty pages then. kInvalidArgument before map().

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/check.h"
+#include "mock/guest_atomics.h"
 
 namespace stasis::mock {
 namespace {
@@ -21,14 +22,6 @@ bool allows(Access access, Intent intent) {
       return access == Access::kReadWrite || access == Access::kReadWriteExecute;
   }
   return false;
-}
-
-// The host bytes as an atomic T. GuestMemory maps whole pages, so an aligned guest address is an
-// aligned host address; the bytes hold no other object.
-template <typename T>
-std::atomic_ref<T> atomic_at(std::byte* host) {
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
-  return std::atomic_ref<T>(*reinterpret_cast<T*>(host));
 }
 
 // Calls visit(std::type_identity<T>) with the unsigned type of `width_bytes`, if `gpa` is aligned
@@ -117,10 +110,10 @@ Verdict ToyMemory::check(Gpa gpa, std::uint64_t size, Intent intent) const {
 std::uint64_t ToyMemory::load(Gpa gpa, std::uint8_t width_bytes) const {
   std::uint64_t value = 0;
   const bool is_unit = with_unit(gpa, width_bytes, [&]<typename T>(std::type_identity<T>) {
-    value = atomic_at<T>(host_of(gpa)).load(std::memory_order_acquire);
+    value = load_acquire<T>(host_of(gpa));
   });
   for (std::uint8_t i = 0; !is_unit && i < width_bytes; ++i) {
-    const auto byte = atomic_at<std::uint8_t>(host_of(gpa + i)).load(std::memory_order_acquire);
+    const auto byte = load_acquire<std::uint8_t>(host_of(gpa + i));
     value |= std::uint64_t{byte} << (8 * i);
   }
   return value;
@@ -129,25 +122,22 @@ std::uint64_t ToyMemory::load(Gpa gpa, std::uint8_t width_bytes) const {
 void ToyMemory::store(Gpa gpa, std::uint8_t width_bytes, std::uint64_t value) {
   mark_dirty(gpa, width_bytes);
   const bool is_unit = with_unit(gpa, width_bytes, [&]<typename T>(std::type_identity<T>) {
-    atomic_at<T>(host_of(gpa)).store(static_cast<T>(value), std::memory_order_release);
+    store_release<T>(host_of(gpa), static_cast<T>(value));
   });
   for (std::uint8_t i = 0; !is_unit && i < width_bytes; ++i) {
-    atomic_at<std::uint8_t>(host_of(gpa + i))
-        .store(static_cast<std::uint8_t>(value >> (8 * i)), std::memory_order_release);
+    store_release<std::uint8_t>(host_of(gpa + i), static_cast<std::uint8_t>(value >> (8 * i)));
   }
 }
 
 std::uint64_t ToyMemory::fetch_add(Gpa gpa, std::uint64_t addend) {
   mark_dirty(gpa, sizeof(addend));
-  return atomic_at<std::uint64_t>(host_of(gpa)).fetch_add(addend, std::memory_order_seq_cst);
+  return mock::fetch_add(host_of(gpa), addend);
 }
 
 std::uint64_t ToyMemory::compare_exchange(Gpa gpa, std::uint64_t expected, std::uint64_t desired) {
   // Dirty even when the comparison fails: like x86 CMPXCHG, which always writes (SDM vol. 2A).
   mark_dirty(gpa, sizeof(desired));
-  atomic_at<std::uint64_t>(host_of(gpa))
-      .compare_exchange_strong(expected, desired, std::memory_order_seq_cst);
-  return expected;
+  return mock::compare_exchange(host_of(gpa), expected, desired);
 }
 
 bool ToyMemory::is_ram(GpaRange range) const {

@@ -184,6 +184,8 @@ Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
   config.host_cpus = options.host_cpus;
   config.initial_state = std::move(loaded.state);
   config.milestones = parts.milestones.get();
+  STASIS_ASSIGN(config.dirty_ring_entries,
+                snapshot::ring_entries_for(options.tracker, capabilities, options.tracker_options));
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,
                 Machine::create(backend, std::move(loaded.memory), std::move(loaded.devices.bus),
                                 std::move(config)));

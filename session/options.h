@@ -56,6 +56,10 @@ struct LaunchOptions {
   BackingKind backing = BackingKind::kAnonymous;
   HugePages huge_pages = HugePages::kTransparent;
   std::vector<int> host_cpus = {};  // See MachineConfig.
+  // What Session::track() will be asked for, if that is known: some trackers (dirty-ring) need a VM
+  // that was made for them. Nothing is armed. Empty: a VM for every other tracker.
+  std::string tracker = {};
+  snapshot::TrackerOptions tracker_options = {};
   ConsoleSink console = {};
 };
 

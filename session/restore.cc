@@ -76,6 +76,9 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   // The snapshot is read while the first vCPU is being created.
   ShellConfig shell_config{.vcpus_max = backend.capabilities().vcpus_max,
                            .milestones = &milestones};
+  STASIS_ASSIGN(
+      shell_config.dirty_ring_entries,
+      snapshot::ring_entries_for(options.tracker, backend.capabilities(), options.tracker_options));
   if (!options.host_cpus.empty()) {
     shell_config.host_cpu = options.host_cpus.front();
   }

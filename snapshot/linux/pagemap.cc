@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <string>
 
 namespace stasis::snapshot::internal {
 namespace {
@@ -44,6 +45,8 @@ constexpr std::uint64_t kEntryPresent = std::uint64_t{1} << 63U;
 constexpr std::uint64_t kEntryFileOrShared = std::uint64_t{1} << 61U;
 // "Page exclusively mapped": never set for the zero page, which is neither a file's.
 constexpr std::uint64_t kEntryExclusive = std::uint64_t{1} << 56U;
+// Bit 55 "pte is soft-dirty", soft-dirty.rst.
+constexpr std::uint64_t kEntrySoftDirty = std::uint64_t{1} << 55U;
 
 std::uint64_t address_of(const std::byte* pointer) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the address as a number.
@@ -62,9 +65,17 @@ void append(std::span<std::byte> piece, HostRanges& found) {
 }  // namespace
 
 Result<Pagemap> Pagemap::open() {
-  UniqueFd fd(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  return open_path("/proc/self/pagemap");
+}
+
+Result<Pagemap> Pagemap::open_of(pid_t child) {
+  return open_path("/proc/" + std::to_string(child) + "/pagemap");
+}
+
+Result<Pagemap> Pagemap::open_path(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.is_open()) {
-    Error error = errno_error(errno, "/proc/self/pagemap");
+    Error error = errno_error(errno, path);
     if (error.os_error == ENOENT) {
       error.code = Errc::kNotSupported;
     }
@@ -85,34 +96,46 @@ Result<void> Pagemap::check_scan() const {
   return {};
 }
 
-template <typename PerPage>
-Result<void> Pagemap::for_each_entry(std::span<std::byte> range, PerPage per_page) const {
+Result<std::size_t> Pagemap::read_entries(std::span<const std::byte> range,
+                                          std::span<std::uint64_t> entries) const {
   const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  std::array<std::uint64_t, 512> entries{};
-  std::uint64_t next_page = address_of(range.data()) / page_bytes;
-  while (!range.empty()) {
-    const std::uint64_t pages = std::min<std::uint64_t>(range.size() / page_bytes, entries.size());
+  const std::uint64_t pages = std::min<std::uint64_t>(range.size() / page_bytes, entries.size());
+  const std::uint64_t first = address_of(range.data()) / page_bytes;
+  for (;;) {
     const ssize_t got = ::pread(fd_.get(), entries.data(), pages * sizeof(std::uint64_t),
-                                static_cast<off_t>(next_page * sizeof(std::uint64_t)));
+                                static_cast<off_t>(first * sizeof(std::uint64_t)));
     if (got < 0 && errno == EINTR) {
       continue;
     }
     if (got < static_cast<ssize_t>(sizeof(std::uint64_t))) {
-      return errno_error(got < 0 ? errno : EIO, "read /proc/self/pagemap");
+      return errno_error(got < 0 ? errno : EIO, "read the page map");
     }
-    const std::uint64_t count = static_cast<std::uint64_t>(got) / sizeof(std::uint64_t);
-    for (std::uint64_t i = 0; i < count; ++i) {
+    return static_cast<std::size_t>(got) / sizeof(std::uint64_t);
+  }
+}
+
+template <typename PerPage>
+Result<void> Pagemap::for_each_entry(std::span<std::byte> range, PerPage per_page) const {
+  const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::array<std::uint64_t, 512> entries{};
+  while (!range.empty()) {
+    STASIS_ASSIGN(const std::size_t count, read_entries(range, entries));
+    for (std::size_t i = 0; i < count; ++i) {
       per_page(range.subspan(i * page_bytes, page_bytes), entries[i]);
     }
     range = range.subspan(count * page_bytes);
-    next_page += count;
   }
   return {};
 }
 
 Result<void> Pagemap::find_resident(std::span<std::byte> range, HostRanges& found) const {
-  return for_each_entry(range, [&found](std::span<std::byte> page, std::uint64_t entry) {
-    if ((entry & kEntryPresentOrSwapped) != 0) {
+  return find_marked(range, kEntryPresentOrSwapped, found);
+}
+
+Result<void> Pagemap::find_marked(std::span<std::byte> range, std::uint64_t any_of,
+                                  HostRanges& found) const {
+  return for_each_entry(range, [&](std::span<std::byte> page, std::uint64_t entry) {
+    if ((entry & any_of) != 0) {
       append(page, found);
     }
   });
@@ -142,6 +165,37 @@ Result<void> Pagemap::visit_present(std::span<std::byte> range, const Visit& vis
   finish_run();
   return {};
 }
+
+Result<void> Pagemap::find_soft_dirty(std::span<std::byte> range, HostRanges& found) const {
+  return find_marked(range, kEntrySoftDirty, found);
+}
+
+// proc(5), /proc/PID/clear_refs: 4 clears the soft-dirty bits.
+Result<void> clear_soft_dirty() {
+  const UniqueFd fd(::open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC));
+  if (!fd.is_open()) {
+    return errno_error(errno, "/proc/self/clear_refs");
+  }
+  constexpr char kSoftDirty = '4';
+  if (::write(fd.get(), &kSoftDirty, 1) != 1) {
+    return errno_error(errno, "write to /proc/self/clear_refs");
+  }
+  return {};
+}
+
+namespace pagemap_entry {
+
+bool is_there(std::uint64_t entry) {
+  return (entry & kEntryPresentOrSwapped) != 0;
+}
+
+std::uint64_t frame(std::uint64_t entry) {
+  constexpr std::uint64_t kPresent = std::uint64_t{1} << 63U;
+  constexpr std::uint64_t kFrame = (std::uint64_t{1} << 55U) - 1;
+  return (entry & kPresent) != 0 ? entry & kFrame : 0;
+}
+
+}  // namespace pagemap_entry
 
 Result<void> Pagemap::take_written(std::span<std::byte> range, HostRanges& found) const {
   std::array<ScanRegion, 512> regions{};

@@ -140,6 +140,11 @@ Result<void> Userfaultfd::unregister_range(std::span<std::byte> range) {
   if (::ioctl(fd_.get(), UFFDIO_UNREGISTER, &argument) != 0) {
     return errno_error(errno, "userfaultfd: UFFDIO_UNREGISTER");
   }
+  // Unregistering wakes only who waits for a missing page, never who waits to write:
+  // fs/userfaultfd.c of the kernel, userfaultfd_unregister().
+  if (::ioctl(fd_.get(), UFFDIO_WAKE, &argument) != 0) {
+    return errno_error(errno, "userfaultfd: UFFDIO_WAKE");
+  }
   return {};
 }
 

@@ -1,4 +1,6 @@
-// The hypervisor's own log of guest writes.
+// The hypervisor's own logs of guest writes.
+#include <string>
+
 #include "snapshot/trackers/armed_state.h"
 #include "snapshot/trackers/tracker_factories.h"
 
@@ -9,8 +11,13 @@ namespace {
 // a write they say themselves; what the host writes never passes through them.
 class DirtyLogTracker final : public DirtyTracker {
  public:
-  DirtyLogTracker(DirtyLog& log, const GuestMemory& memory)
-      : log_(log), traits_{"dirty-log", false, log.is_exact(), memory.page_size_bytes()} {}
+  DirtyLogTracker(DirtyLog& log, DirtyLogKind kind, const GuestMemory& memory)
+      : log_(log),
+        traits_{.name = std::string(name_of(kind)),
+                .sees_host_writes = false,
+                .exact = log.is_exact(),
+                .granularity_bytes = memory.page_size_bytes(),
+                .collects_while_running = log.collects_while_running()} {}
   ~DirtyLogTracker() override { (void)disarm(); }
   DirtyLogTracker(const DirtyLogTracker&) = delete;
   DirtyLogTracker& operator=(const DirtyLogTracker&) = delete;
@@ -51,8 +58,9 @@ class DirtyLogTracker final : public DirtyTracker {
 
 }  // namespace
 
-std::unique_ptr<DirtyTracker> make_dirty_log_tracker(DirtyLog& log, GuestMemory& memory) {
-  return std::make_unique<DirtyLogTracker>(log, memory);
+std::unique_ptr<DirtyTracker> make_dirty_log_tracker(DirtyLog& log, DirtyLogKind kind,
+                                                     GuestMemory& memory) {
+  return std::make_unique<DirtyLogTracker>(log, kind, memory);
 }
 
 }  // namespace stasis::snapshot::internal

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <utility>
+#include <optional>
 
 #include "snapshot/trackers/tracker_factories.h"
 
@@ -11,6 +11,10 @@ namespace stasis::snapshot {
 namespace {
 
 constexpr std::string_view kAuto = "auto";
+// In the order of the list in the header.
+constexpr std::array<std::string_view, 12> kNames{
+    "compare",      "compare-hash", "zero-scan", "residency", "protection",       "userfaultfd",
+    "pagemap-scan", "soft-dirty",   "fork",      "dirty-log", "dirty-log-manual", "dirty-ring"};
 
 Availability available(std::string_view name) {
   return {std::string(name), true, "", ""};
@@ -40,6 +44,22 @@ Availability probe_kernel_marks() {
 #endif
 }
 
+Availability probe_page_marks() {
+#if defined(__linux__)
+  return internal::probe_soft_dirty();
+#else
+  return {"soft-dirty", false, "soft-dirty marks exist on Linux only", "use --tracker protection"};
+#endif
+}
+
+Availability probe_frozen_copy() {
+#if defined(__linux__)
+  return internal::probe_fork();
+#else
+  return {"fork", false, "a frozen copy can be read on Linux only", "use --tracker compare"};
+#endif
+}
+
 Availability probe_protection(const Capabilities& capabilities, const Availability& host) {
   if (capabilities.write_protection || host.available) {
     return available("protection");
@@ -59,10 +79,42 @@ Availability probe_dirty_log(const Capabilities& capabilities) {
           "use --tracker protection or compare"};
 }
 
-Error unknown_tracker(std::string_view name, std::span<const Availability> trackers) {
+// `name` is one of kNames.
+Availability probe(std::string_view name, const Capabilities& capabilities) {
+  if (name == "residency") {
+    return probe_pages_present();
+  }
+  if (name == "protection") {
+    return probe_protection(capabilities, probe_host_protection());
+  }
+  if (name == "userfaultfd") {
+    return probe_host_protection();
+  }
+  if (name == "pagemap-scan") {
+    return probe_kernel_marks();
+  }
+  if (name == "soft-dirty") {
+    return probe_page_marks();
+  }
+  if (name == "fork") {
+    return probe_frozen_copy();
+  }
+  if (name == "dirty-log") {
+    return probe_dirty_log(capabilities);
+  }
+  if (name == "dirty-log-manual") {
+    return capabilities.manual_dirty_log;
+  }
+  if (name == "dirty-ring") {
+    return capabilities.dirty_ring;
+  }
+  return available(name);
+}
+
+Error unknown_tracker(std::string_view name) {
   std::string names(kAuto);
-  for (const Availability& tracker : trackers) {
-    names += ", " + tracker.name;
+  for (const std::string_view known : kNames) {
+    names += ", " + std::string(known);
   }
   return Error{Errc::kInvalidArgument, 0,
                "no dirty tracker is called '" + std::string(name) + "'; there are: " + names};
@@ -82,7 +134,25 @@ Result<void> check_options(const TrackerOptions& options) {
                      " pages a fault; a power of two from 1 to " +
                      std::to_string(kUnprotectPagesMax) + " is needed"};
   }
+  const std::uint32_t entries = options.ring_entries;
+  if (entries != 0 && (!std::has_single_bit(entries) || entries < kDirtyRingEntriesMin ||
+                       entries > kRingEntriesMax)) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "dirty tracker: rings of " + std::to_string(entries) +
+                     " entries; a power of two from " + std::to_string(kDirtyRingEntriesMin) +
+                     " to " + std::to_string(kRingEntriesMax) + " is needed"};
+  }
   return {};
+}
+
+// As choose_tracker(), and asks no further than it must.
+std::string choose_here(const Capabilities& capabilities) {
+  for (const std::string_view preferred : tracker_preference()) {
+    if (probe(preferred, capabilities).available) {
+      return std::string(preferred);
+    }
+  }
+  return "compare-hash";
 }
 
 Result<std::unique_ptr<DirtyTracker>> make_host_protection(GuestMemory& memory,
@@ -100,61 +170,87 @@ Result<std::unique_ptr<DirtyTracker>> make_host_protection(GuestMemory& memory,
 Result<std::unique_ptr<DirtyTracker>> make_from_page_table(std::string_view name,
                                                            GuestMemory& memory) {
 #if defined(__linux__)
-  return name == "residency" ? internal::make_residency_tracker(memory)
-                             : internal::make_pagemap_scan_tracker(memory);
+  if (name == "residency") {
+    return internal::make_residency_tracker(memory);
+  }
+  if (name == "soft-dirty") {
+    return internal::make_soft_dirty_tracker(memory);
+  }
+  if (name == "fork") {
+    return internal::make_fork_tracker(memory);
+  }
+  return internal::make_pagemap_scan_tracker(memory);
 #else
   (void)memory;
-  return unavailable(name == "residency" ? probe_pages_present() : probe_kernel_marks());
+  return unavailable({std::string(name), false, "it exists on Linux only", ""});
 #endif
+}
+
+std::optional<DirtyLogKind> log_kind(std::string_view name) {
+  for (const DirtyLogKind kind :
+       {DirtyLogKind::kBitmap, DirtyLogKind::kManualClear, DirtyLogKind::kRing}) {
+    if (name == name_of(kind)) {
+      return kind;
+    }
+  }
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<DirtyTracker>> make_from_log(DirtyLogKind kind, Vm& vm,
+                                                    GuestMemory& memory) {
+  DirtyLog* const log = vm.dirty_log(kind);
+  if (log == nullptr) {
+    return Error{
+        Errc::kInvalidArgument, 0,
+        "tracker '" + std::string(name_of(kind)) + "': " +
+            (kind == DirtyLogKind::kRing
+                 ? "this VM was created without rings; name the tracker when the guest is "
+                   "launched or restored"
+                 : "this VM keeps rings and no bitmap; use --tracker dirty-ring, or create "
+                   "the VM without it")};
+  }
+  return internal::make_dirty_log_tracker(*log, kind, memory);
 }
 
 }  // namespace
 
 std::vector<Availability> list_trackers(const Capabilities& capabilities) {
-  const Availability host = probe_host_protection();
-  return {available("compare"),
-          available("compare-hash"),
-          available("zero-scan"),
-          probe_pages_present(),
-          probe_protection(capabilities, host),
-          host,
-          probe_kernel_marks(),
-          probe_dirty_log(capabilities)};
+  std::vector<Availability> trackers;
+  for (const std::string_view name : kNames) {
+    trackers.push_back(probe(name, capabilities));
+  }
+  return trackers;
+}
+
+Result<std::uint32_t> ring_entries_for(std::string_view name, const Capabilities& capabilities,
+                                       const TrackerOptions& options) {
+  STASIS_TRY(check_options(options));
+  if (name != name_of(DirtyLogKind::kRing)) {
+    return 0U;
+  }
+  if (!capabilities.dirty_ring.available) {
+    return unavailable(capabilities.dirty_ring);
+  }
+  const std::uint32_t most = std::min(kRingEntriesMax, capabilities.dirty_ring_entries_max);
+  return options.ring_entries != 0 ? options.ring_entries : std::bit_floor(most);
 }
 
 TrackerTraits promised_traits(std::string_view name, const Capabilities& capabilities,
                               const TrackerOptions& options) {
   TrackerTraits traits{std::string(name), false, false, capabilities.page_size_bytes};
   const bool by_fault = name == "protection" || name == "userfaultfd";
+  const bool by_content = name.starts_with("compare") || name == "fork";
   traits.granularity_bytes *= by_fault ? options.unprotect_pages : 1U;
+  const bool from_table = name == "residency" || name == "soft-dirty";
   const bool in_host = name == "userfaultfd" || name == "pagemap-scan" ||
                        (name == "protection" && !capabilities.write_protection);
-  traits.sees_host_writes =
-      in_host || name.starts_with("compare") || name == "zero-scan" || name == "residency";
+  traits.sees_host_writes = in_host || from_table || by_content || name == "zero-scan";
   // A hypervisor's log may name pages that the guest only read.
-  traits.exact = name.starts_with("compare") || name == "pagemap-scan" ||
-                 (by_fault && options.unprotect_pages == 1);
-  traits.collects_while_running = name == "pagemap-scan";
+  traits.exact = by_content || name == "pagemap-scan" || (by_fault && options.unprotect_pages == 1);
+  // Of the bitmap only what every hypervisor's log can do.
+  traits.collects_while_running = in_host || name == name_of(DirtyLogKind::kManualClear) ||
+                                  name == name_of(DirtyLogKind::kRing);
   return traits;
-}
-
-TrackerChoice choose_tracker(std::span<const Availability> trackers) {
-  // Cheapest first: cost of the first write to a page, then of a collection.
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kPreference{{
-      {"dirty-log", "the hypervisor logs guest writes itself, without an exit for each page"},
-      {"pagemap-scan", "there is no dirty log here; the kernel marks written pages by itself"},
-      {"protection", "there is no dirty log here; a fault for each page written is the next best"},
-      {"compare-hash", "neither a dirty log nor write protection works here; every page is read"},
-  }};
-  for (const auto& preferred : kPreference) {
-    const auto found = std::find_if(trackers.begin(), trackers.end(), [&](const Availability& t) {
-      return t.name == preferred.first && t.available;
-    });
-    if (found != trackers.end()) {
-      return {std::string(preferred.first), std::string(preferred.second)};
-    }
-  }
-  return {"compare-hash", "nothing else is known to work here; every page is read"};
 }
 
 Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm,
@@ -162,15 +258,15 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
                                                    const Capabilities& capabilities,
                                                    const TrackerOptions& options) {
   STASIS_TRY(check_options(options));
-  const std::vector<Availability> trackers = list_trackers(capabilities);
-  const std::string chosen = name == kAuto ? choose_tracker(trackers).name : std::string(name);
-  const auto found = std::find_if(trackers.begin(), trackers.end(),
-                                  [&](const Availability& t) { return t.name == chosen; });
-  if (found == trackers.end()) {
-    return unknown_tracker(name, trackers);
+  const std::string chosen = name == kAuto ? choose_here(capabilities) : std::string(name);
+  if (std::find(kNames.begin(), kNames.end(), chosen) == kNames.end()) {
+    return unknown_tracker(name);
   }
-  if (!found->available) {
-    return unavailable(*found);
+  // Whether a fork can be had, arm() tells; to try one here would cost as much as arming it.
+  if (chosen != "fork") {
+    if (const Availability here = probe(chosen, capabilities); !here.available) {
+      return unavailable(here);
+    }
   }
   if (chosen == "compare") {
     return internal::make_compare_tracker(memory, internal::CompareBy::kBytes);
@@ -181,16 +277,15 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
   if (chosen == "zero-scan") {
     return internal::make_compare_tracker(memory, internal::CompareBy::kZero);
   }
-  if (chosen == "residency" || chosen == "pagemap-scan") {
+  if (chosen == "residency" || chosen == "pagemap-scan" || chosen == "soft-dirty" ||
+      chosen == "fork") {
     return make_from_page_table(chosen, memory);
   }
   if (chosen == "protection" && capabilities.write_protection) {
     return internal::make_protection_tracker(vm, memory, options);
   }
-  if (chosen == "dirty-log") {
-    DirtyLog* const log = vm.dirty_log();
-    STASIS_CHECK(log != nullptr);  // Capabilities::dirty_page_tracking promises it.
-    return internal::make_dirty_log_tracker(*log, memory);
+  if (const std::optional<DirtyLogKind> kind = log_kind(chosen)) {
+    return make_from_log(*kind, vm, memory);
   }
   return make_host_protection(memory, options);
 }

@@ -9,7 +9,11 @@
 //                 the backend can, else as `userfaultfd`.
 //   userfaultfd   Linux: write protection of the host's mapping, whoever writes.
 //   pagemap-scan  Linux: write protection of the host's mapping that the kernel answers by itself.
-//   dirty-log     the hypervisor's own log (Vm::dirty_log()).
+//   soft-dirty    Linux: the mark that the kernel sets in the page table on a write. Inexact.
+//   fork          Linux: compares with a frozen copy of the process that a fork made.
+//   dirty-log     the hypervisor's own log (Vm::dirty_log()): a bitmap.
+//   dirty-log-manual  the same; pages are protected again by a request of its own.
+//   dirty-ring    the hypervisor's rings, one a vCPU. The VM must be made for it.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +28,12 @@
 #include "core/guest_memory.h"
 #include "core/hypervisor.h"
 #include "core/machine.h"
+#include "snapshot/trackers/tracker_models.h"
 
 namespace stasis::snapshot {
 
 inline constexpr std::uint32_t kUnprotectPagesMax = 512;
+inline constexpr std::uint32_t kRingEntriesMax = 65536;
 
 // Value.
 struct TrackerOptions {
@@ -35,7 +41,16 @@ struct TrackerOptions {
   // makes writable. They are all reported, so a tracker with more than one is not exact: it trades
   // fewer faults for a larger snapshot.
   std::uint32_t unprotect_pages = 1;
+  // For dirty-ring: how many pages (a power of two, kDirtyRingEntriesMin .. kRingEntriesMax, and
+  // no more than the host allows) each vCPU's ring holds before the vCPU must stop to have it
+  // emptied. 0: as many as the host allows.
+  std::uint32_t ring_entries = 0;
 };
+
+// VmConfig::dirty_ring_entries for a VM that this tracker is to be made for later; 0 for a tracker
+// that needs no rings or an unknown one. kInvalidArgument for bad options.
+Result<std::uint32_t> ring_entries_for(std::string_view name, const Capabilities& capabilities,
+                                       const TrackerOptions& options = {});
 
 // Every tracker, in the order of the list above, with the reason for each that cannot work with
 // this backend on this host, whatever the memory. For `stasis doctor`.
@@ -56,15 +71,5 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
                                                    const TrackerOptions& options = {});
 Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Machine& machine,
                                                    const TrackerOptions& options = {});
-
-// What "auto" means here, in words that can be printed. Value.
-struct TrackerChoice {
-  std::string name;
-  std::string reason;  // One sentence.
-  friend bool operator==(const TrackerChoice&, const TrackerChoice&) = default;
-};
-
-// Pure: the cheapest available tracker. There is always one, because compare needs nothing.
-TrackerChoice choose_tracker(std::span<const Availability> trackers);
 
 }  // namespace stasis::snapshot

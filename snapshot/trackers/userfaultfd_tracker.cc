@@ -60,9 +60,7 @@ class UserfaultfdTracker final : public DirtyTracker {
                 .sees_host_writes = true,
                 .exact = chunk_bytes == memory.page_size_bytes(),
                 .granularity_bytes = chunk_bytes,
-                // Not promised: re-arming beside faults left a vCPU waiting for ever, twice in some
-                // hundred runs on a loaded host, for a reason not yet found.
-                .collects_while_running = false} {}
+                .collects_while_running = true} {}
   ~UserfaultfdTracker() override { (void)disarm(); }
   UserfaultfdTracker(const UserfaultfdTracker&) = delete;
   UserfaultfdTracker& operator=(const UserfaultfdTracker&) = delete;
@@ -205,7 +203,10 @@ class UserfaultfdTracker final : public DirtyTracker {
     }
     std::array<pollfd, 2> waits{{{fault_fd, POLLIN, 0}, {stop_event_.get(), POLLIN, 0}}};
     for (;;) {
-      if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) {
+      if (::poll(waits.data(), waits.size(), -1) < 0) {
+        if (errno == EINTR) {
+          continue;  // Says nothing: `revents` is of an earlier call.
+        }
         fail(errno_error(errno, "poll"));
         return;
       }

@@ -109,6 +109,29 @@ TEST_F(Kvm, EveryTrackerSavesTheSameDifference) {
   }
 }
 
+// The VM has to be made for it, long before it is armed.
+TEST_F(Kvm, RunTracksByRingsWhereThereAreAny) {
+  const Outcome outcome =
+      stasis({"run", "kvstore", "--memory", "64M", "--tracker", "dirty-ring", "--ring-entries",
+              "1024", "--request", "put key:1 value", "--json", "--", "size=8"});
+  bool available = false;
+  for (const auto& tracker : ok({"doctor", "--json"}).at("trackers")) {
+    available = available || (tracker.at("name") == "dirty-ring" && tracker.at("available"));
+  }
+  if (!available) {
+    EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+    return;
+  }
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const nlohmann::json dirty = outcome.json().at("dirty");
+  EXPECT_GT(dirty.at("bytes").get<std::uint64_t>(), 0U);
+  EXPECT_LT(dirty.at("bytes").get<std::uint64_t>(), 8U << 20U);
+  const Outcome refused = stasis({"run", "kvstore", "--memory", "64M", "--tracker", "dirty-ring",
+                                  "--ring-entries", "1000", "--", "size=8"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("a power of two from 1024"));
+}
+
 TEST_F(Kvm, FilesThatAreNoGuestsAreRefusedWithTheReason) {
   write_file(directory_ / "text", "#!/bin/sh\n");
   Outcome outcome = stasis({"run", "./text"});

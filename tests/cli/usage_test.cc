@@ -176,15 +176,29 @@ TEST(Doctor, ListsBackendsTrackersAndPoliciesWithReasons) {
 
 TEST(Doctor, SaysWhatEachTrackerPromises) {
   const nlohmann::json json = run({"doctor", "--backend", "mock", "--json"}).json();
-  ASSERT_GE(json.at("trackers").size(), 8U);
+  ASSERT_GE(json.at("trackers").size(), 12U);
   for (const auto& tracker : json.at("trackers")) {
-    const bool approximation = tracker.at("name") == "zero-scan" ||
-                               tracker.at("name") == "residency" ||
-                               tracker.at("name") == "dirty-log";
+    const auto name = tracker.at("name").get<std::string>();
+    const bool approximation = name == "zero-scan" || name == "residency" || name == "soft-dirty" ||
+                               name.starts_with("dirty-");
     EXPECT_EQ(tracker.at("exact"), !approximation) << tracker;
+    for (const char* cost : {"arming", "first_write", "collecting"}) {
+      EXPECT_FALSE(tracker.at("costs").at(cost).get<std::string>().empty()) << tracker;
+    }
     EXPECT_EQ(tracker.at("granularity_bytes"), 4096) << tracker;
     EXPECT_TRUE(tracker.at("sees_host_writes").is_boolean());
     EXPECT_TRUE(tracker.at("collects_while_running").is_boolean());
+  }
+}
+
+TEST(Doctor, RanksWhatAutoMayTakeWithReasons) {
+  const nlohmann::json json = run({"doctor", "--backend", "mock", "--json"}).json();
+  const nlohmann::json& ranking = json.at("auto_tracker");
+  ASSERT_GE(ranking.size(), 2U);
+  EXPECT_EQ(ranking.front().at("name"), "dirty-log");
+  EXPECT_EQ(ranking.back().at("name"), "compare-hash");
+  for (const auto& choice : ranking) {
+    EXPECT_FALSE(choice.at("reason").get<std::string>().empty());
   }
 }
 

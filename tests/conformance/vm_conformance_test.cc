@@ -51,6 +51,25 @@ TEST_P(VmConformance, CapabilitiesAreConsistent) {
   }
   TestVm vm = make_vm();
   EXPECT_EQ(vm.vm->dirty_log() != nullptr, has.dirty_page_tracking);
+  EXPECT_EQ(vm.vm->dirty_log(DirtyLogKind::kManualClear) != nullptr,
+            has.manual_dirty_log.available);
+  EXPECT_EQ(vm.vm->dirty_log(DirtyLogKind::kRing), nullptr);
+  for (const Availability& log : {has.manual_dirty_log, has.dirty_ring}) {
+    EXPECT_EQ(log.reason.empty(), log.available) << log.name;
+  }
+}
+
+TEST_P(VmConformance, AVmWithRingsKeepsNoOtherLog) {
+  const auto made = backend().create_vm({.vcpus = 1, .dirty_ring_entries = kDirtyRingEntriesMin});
+  if (!capabilities().dirty_ring.available) {
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, Errc::kNotSupported);
+    return;
+  }
+  Vm& vm = **made;
+  EXPECT_NE(vm.dirty_log(DirtyLogKind::kRing), nullptr);
+  EXPECT_EQ(vm.dirty_log(DirtyLogKind::kBitmap), nullptr);
+  EXPECT_EQ(vm.dirty_log(DirtyLogKind::kManualClear), nullptr);
 }
 
 TEST_P(VmConformance, TooManyVcpusAreRefusedNamingBothLimits) {

@@ -1,6 +1,10 @@
-// The dirty log misses nothing, over several slots, holes, page-crossing stores and several vCPUs,
-// and is exact for pages that KVM has mapped before.
+// The dirty logs miss nothing, over several slots, holes, page-crossing stores and several vCPUs,
+// and are exact for pages that KVM has mapped before: the bitmap, the bitmap that is cleared by
+// hand, and the rings, which are short here so that they run full.
+#include <algorithm>
+#include <bit>
 #include <random>
+#include <string>
 #include <thread>
 
 #include "core/ranges.h"
@@ -20,8 +24,24 @@ STASIS_X86_CODE(
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kList = 2 * kMib;  // Never written by the guest.
 
-class DirtyLogTest : public KvmTest {
+class DirtyLogTest : public KvmTest, public testing::WithParamInterface<DirtyLogKind> {
  protected:
+  void SetUp() override {
+    KvmTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    const Capabilities& has = capabilities();
+    const Availability& needed =
+        GetParam() == DirtyLogKind::kRing ? has.dirty_ring : has.manual_dirty_log;
+    if (GetParam() != DirtyLogKind::kBitmap && !needed.available) {
+      GTEST_SKIP() << needed.reason;
+    }
+    if (GetParam() == DirtyLogKind::kRing) {
+      ring_entries_ = kDirtyRingEntriesMin;
+    }
+  }
+  static DirtyLog& log_of(Vm& vm) { return *vm.dirty_log(GetParam()); }
   // KVM maps the pages now, so that the log can tell reads from writes later.
   void warm_up(Vm& vm, GuestMemory& memory, const std::vector<std::uint64_t>& addresses) {
     run_list(vm, memory, store_list(), addresses);
@@ -42,7 +62,7 @@ class DirtyLogTest : public KvmTest {
   }
   // The program's own writes; the environment (exception frame) is not its business.
   static GpaRanges program_writes(Vm& vm) {
-    const GpaRanges all = must(vm.dirty_log()->collect());
+    const GpaRanges all = must(log_of(vm).collect());
     return subtract(all, {{Gpa{0}, x86_ring3::kEnvironmentBytes}});
   }
   static GpaRanges pages_of(const std::vector<std::uint64_t>& addresses) {
@@ -56,7 +76,7 @@ class DirtyLogTest : public KvmTest {
   std::unique_ptr<Vcpu> vcpu_;
 };
 
-TEST_F(DirtyLogTest, ReportsTheWrittenPagesOfTwoSlotsWithAHoleAndNothingElse) {
+TEST_P(DirtyLogTest, ReportsTheWrittenPagesOfTwoSlotsWithAHoleAndNothingElse) {
   auto made = make_vm({{Gpa{0}, 8 * kMib}, {Gpa{64 * kMib}, 16 * kMib}});
   auto& [memory, vm] = made;
   const std::vector<std::uint64_t> addresses = {
@@ -64,51 +84,51 @@ TEST_F(DirtyLogTest, ReportsTheWrittenPagesOfTwoSlotsWithAHoleAndNothingElse) {
       64 * kMib,        64 * kMib + 70 * kPage, 70 * kMib + 63 * kPage,
       80 * kMib - kPage};
   warm_up(*vm, *memory, addresses);
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   run_list(*vm, *memory, store_list(), addresses);
   EXPECT_EQ(program_writes(*vm), pages_of(addresses));
   EXPECT_TRUE(program_writes(*vm).empty()) << "collecting forgets";
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, StoreAcrossAPageBoundaryDirtiesBothPages) {
+TEST_P(DirtyLogTest, StoreAcrossAPageBoundaryDirtiesBothPages) {
   auto made = make_vm({{Gpa{0}, 8 * kMib}});
   auto& [memory, vm] = made;
   warm_up(*vm, *memory, {5 * kMib - 3});
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   run_list(*vm, *memory, store_list(), {5 * kMib - 3});
   EXPECT_EQ(program_writes(*vm), (GpaRanges{{Gpa{5 * kMib - kPage}, 2 * kPage}}));
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, AdjacentSlotsAreJoinedInOneRange) {
+TEST_P(DirtyLogTest, AdjacentSlotsAreJoinedInOneRange) {
   auto made = make_vm({{Gpa{0}, 8 * kMib}, {Gpa{8 * kMib}, 8 * kMib}});
   auto& [memory, vm] = made;
   warm_up(*vm, *memory, {8 * kMib - 8, 8 * kMib});
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   run_list(*vm, *memory, store_list(), {8 * kMib - 8, 8 * kMib});
   EXPECT_EQ(program_writes(*vm), (GpaRanges{{Gpa{8 * kMib - kPage}, 2 * kPage}}));
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, ReadsAndHostWritesAreNotGuestWrites) {
+TEST_P(DirtyLogTest, ReadsAndHostWritesAreNotGuestWrites) {
   auto made = make_vm({{Gpa{0}, 8 * kMib}});
   auto& [memory, vm] = made;
   warm_up(*vm, *memory, {4 * kMib, 5 * kMib, 6 * kMib});
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   run_list(*vm, *memory, read_list(), {4 * kMib, 5 * kMib, 6 * kMib});
   must(memory->write_object(Gpa{7 * kMib}, std::uint64_t{1}));
   EXPECT_TRUE(program_writes(*vm).empty());
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, AgreesWithTheProgramOverManyRandomRounds) {
+TEST_P(DirtyLogTest, AgreesWithTheProgramOverManyRandomRounds) {
   const std::vector<GpaRange> ranges = {{Gpa{0}, 32 * kMib}, {Gpa{48 * kMib}, 33 * kMib}};
   auto made = make_vm(ranges);
   auto& [memory, vm] = made;
   warm_up(*vm, *memory, {4 * kMib});  // The program and its list, which it only reads.
   std::mt19937_64 random(7);          // NOLINT(cert-msc51-cpp): the same test every time.
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   for (int round = 0; round < 30; ++round) {
     std::vector<std::uint64_t> addresses(1 + random() % 200);
     for (std::uint64_t& address : addresses) {
@@ -121,10 +141,10 @@ TEST_F(DirtyLogTest, AgreesWithTheProgramOverManyRandomRounds) {
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, StartsCleanAfterWritesAndAgainAfterStop) {
+TEST_P(DirtyLogTest, StartsCleanAfterWritesAndAgainAfterStop) {
   auto made = make_vm({{Gpa{0}, 8 * kMib}});
   auto& [memory, vm] = made;
-  DirtyLog& log = *vm->dirty_log();
+  DirtyLog& log = log_of(*vm);
   EXPECT_EQ(log.collect().error().code, Errc::kInvalidArgument);
   EXPECT_EQ(log.stop().error().code, Errc::kInvalidArgument);
   run_list(*vm, *memory, store_list(), {4 * kMib, 5 * kMib});
@@ -141,9 +161,44 @@ TEST_F(DirtyLogTest, StartsCleanAfterWritesAndAgainAfterStop) {
   vcpu_.reset();
 }
 
-TEST_F(DirtyLogTest, SeesTheWritesOfEveryVcpu) {
+// More pages than a ring has entries, so that its vCPU has to stop, and many slots' worth of words.
+TEST_P(DirtyLogTest, ManyPagesInOneRunAreAllReported) {
+  auto made = make_vm({{Gpa{0}, 32 * kMib}});
+  auto& [memory, vm] = made;
+  must(log_of(*vm).start());
+  std::vector<std::uint64_t> addresses;
+  for (std::uint64_t at = 4 * kMib; at < 24 * kMib; at += kPage) {
+    addresses.push_back(at + at / kPage % 4000);
+  }
+  for (int round = 0; round < 2; ++round) {
+    run_list(*vm, *memory, store_list(), addresses);
+    EXPECT_EQ(subtract(program_writes(*vm), {{Gpa{0}, 4 * kMib}}),
+              (GpaRanges{{Gpa{4 * kMib}, 20 * kMib}}));
+    EXPECT_TRUE(program_writes(*vm).empty());
+  }
+  vcpu_.reset();
+}
+
+TEST_P(DirtyLogTest, OnlyOneLogOfAVmRunsAtATime) {
+  auto made = make_vm({{Gpa{0}, 8 * kMib}});
+  Vm& vm = *made.vm;
+  must(log_of(vm).start());
+  int kept = 0;
+  for (const DirtyLogKind kind :
+       {DirtyLogKind::kBitmap, DirtyLogKind::kManualClear, DirtyLogKind::kRing}) {
+    if (DirtyLog* const log = vm.dirty_log(kind); log != nullptr) {
+      ++kept;
+      EXPECT_EQ(log->start().error().code, Errc::kInvalidArgument) << name_of(kind);
+    }
+  }
+  EXPECT_EQ(kept == 1,
+            GetParam() == DirtyLogKind::kRing || !capabilities().manual_dirty_log.available);
+  must(log_of(vm).stop());
+}
+
+TEST_P(DirtyLogTest, SeesTheWritesOfEveryVcpu) {
   auto [memory, vm] = make_vm({{Gpa{0}, 16 * kMib}}, 4);
-  must(vm->dirty_log()->start());
+  must(log_of(*vm).start());
   const GpaRanges data = {{Gpa{4 * kMib}, 12 * kMib}};
   std::vector<std::thread> threads;
   std::vector<std::uint64_t> all;
@@ -170,11 +225,11 @@ TEST_F(DirtyLogTest, SeesTheWritesOfEveryVcpu) {
 
 // KVM maps a page that it has not mapped yet writable also when the guest only reads it, and then
 // logs it.
-TEST_F(DirtyLogTest, FirstTouchesMayBeReportedButNothingUntouchedIs) {
+TEST_P(DirtyLogTest, FirstTouchesMayBeReportedButNothingUntouchedIs) {
   auto made = make_vm({{Gpa{0}, 16 * kMib}});
   auto& [memory, vm] = made;
-  EXPECT_FALSE(vm->dirty_log()->is_exact());
-  must(vm->dirty_log()->start());
+  EXPECT_FALSE(log_of(*vm).is_exact());
+  must(log_of(*vm).start());
   const std::vector<std::uint64_t> addresses = {4 * kMib, 9 * kMib, 11 * kMib};
   run_list(*vm, *memory, read_list(), addresses);
   const GpaRanges touched =
@@ -183,6 +238,34 @@ TEST_F(DirtyLogTest, FirstTouchesMayBeReportedButNothingUntouchedIs) {
   run_list(*vm, *memory, read_list(), addresses);
   EXPECT_EQ(program_writes(*vm), GpaRanges{}) << "a page is reported at most once for a read";
   vcpu_.reset();
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, DirtyLogTest,
+                         testing::Values(DirtyLogKind::kBitmap, DirtyLogKind::kManualClear,
+                                         DirtyLogKind::kRing),
+                         [](const auto& kind) {
+                           std::string name(name_of(kind.param));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+class RingLimits : public KvmTest {};
+
+TEST_F(RingLimits, RingsOfAWrongLengthAreRefusedNamingTheLimits) {
+  if (!capabilities().dirty_ring.available) {
+    const auto refused = backend().create_vm({.vcpus = 1, .dirty_ring_entries = 4096});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::kNotSupported);
+    return;
+  }
+  const std::uint32_t most = capabilities().dirty_ring_entries_max;
+  for (const std::uint32_t entries : {1U, 1023U, 1025U, most * 2, UINT32_MAX}) {
+    const auto refused = backend().create_vm({.vcpus = 1, .dirty_ring_entries = entries});
+    ASSERT_FALSE(refused) << entries;
+    EXPECT_EQ(refused.error().code, Errc::kInvalidArgument);
+    EXPECT_THAT(refused.error().message, testing::HasSubstr(std::to_string(most)));
+  }
+  EXPECT_TRUE(backend().create_vm({.vcpus = 1, .dirty_ring_entries = std::bit_floor(most)}));
 }
 
 }  // namespace

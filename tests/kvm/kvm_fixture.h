@@ -67,7 +67,8 @@ class KvmTest : public testing::Test {
   };
   TestVm make_vm(const std::vector<GpaRange>& ranges = {{Gpa{0}, 4 * kMib}},
                  std::uint32_t vcpus = 1) {
-    TestVm made{make_memory(ranges), must(backend().create_vm({.vcpus = vcpus}))};
+    TestVm made{make_memory(ranges),
+                must(backend().create_vm({.vcpus = vcpus, .dirty_ring_entries = ring_entries_}))};
     must(made.vm->map(*made.memory, Access::kReadWriteExecute));
     return made;
   }
@@ -98,6 +99,7 @@ class KvmTest : public testing::Test {
   }
 
   Options options_;
+  std::uint32_t ring_entries_ = 0;  // Of the VMs that make_vm() makes.
 
  private:
   std::unique_ptr<HypervisorBackend> backend_;

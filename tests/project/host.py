@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import mmap
 import os
 import tempfile
 from pathlib import Path
@@ -30,6 +31,16 @@ def userfaultfd_works() -> bool:
     if fd >= 0:
         os.close(fd)
     return fd >= 0
+
+
+def soft_dirty_works() -> bool:
+    """A page that was just written has bit 55 of its page map entry."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=flags) as page, open("/proc/self/pagemap", "rb") as entries:
+        page[0] = 1
+        address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        entries.seek(address // mmap.PAGESIZE * 8)
+        return bool(int.from_bytes(entries.read(8), "little") >> 55 & 1)
 
 
 def may_mount() -> bool:
@@ -80,6 +91,7 @@ def conditions() -> dict[str, bool]:
         "no-kvm": not kvm_works(),
         "no-kvm-pvm": not kvm_works() or not os.access("/sys/module/kvm_pvm", os.F_OK),
         "no-userfaultfd": not userfaultfd_works(),
+        "no-soft-dirty": not soft_dirty_works(),
         "no-mount": not may_mount(),
         "no-avx": "avx" not in flags,
         "no-avx512": "avx512f" not in flags,

@@ -162,7 +162,7 @@ class FailingVm final : public Vm {
     const FailAt at = index == 1 ? at_ : FailAt::kNever;
     return std::unique_ptr<Vcpu>(std::make_unique<FailingVcpu>(std::move(vcpu), at));
   }
-  DirtyLog* dirty_log() override { return inner_->dirty_log(); }
+  DirtyLog* dirty_log(DirtyLogKind kind) override { return inner_->dirty_log(kind); }
 
  private:
   std::unique_ptr<Vm> inner_;

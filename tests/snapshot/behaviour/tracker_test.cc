@@ -47,7 +47,7 @@ std::vector<Case> all_cases() {
       }
     }
   }
-  for (const char* tracker : {"zero-scan", "residency", "pagemap-scan"}) {
+  for (const char* tracker : {"zero-scan", "residency", "pagemap-scan", "soft-dirty", "fork"}) {
     cases.push_back({tracker, 4096, 1});
     cases.push_back({tracker, 16384, 4});
     cases.push_back({tracker, 4096, 2, 1, BackingKind::kAnonymous, HugePages::kTransparent});
@@ -125,7 +125,7 @@ class TrackerTest : public ::testing::TestWithParam<Case> {
     const GpaRanges changed = *compare_->collect();
     EXPECT_THAT(subtract(changed, *seen), ::testing::IsEmpty()) << "changed pages were missed";
     EXPECT_EQ(normalize(*seen), *seen);
-    if (GetParam().tracker.starts_with("compare")) {
+    if (GetParam().tracker.starts_with("compare") || GetParam().tracker == "fork") {
       EXPECT_EQ(*seen, changed);
       EXPECT_THAT(subtract(*seen, written), ::testing::IsEmpty());
     } else if (tracker_->traits().exact) {
@@ -143,7 +143,8 @@ class TrackerTest : public ::testing::TestWithParam<Case> {
 
   // Trackers that know what may have been written from what there is, not from writes.
   [[nodiscard]] static bool over_approximates() {
-    return GetParam().tracker == "zero-scan" || GetParam().tracker == "residency";
+    return GetParam().tracker == "zero-scan" || GetParam().tracker == "residency" ||
+           GetParam().tracker == "soft-dirty";
   }
 
   ToyConfig config_;
@@ -286,6 +287,51 @@ TEST_P(TrackerTest, RefusesCallsOutOfOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(OnTheMock, TrackerTest, ::testing::ValuesIn(all_cases()));
+
+TEST(TrackerCatalog, LogsThatABackendDoesNotKeepAreRefusedWithTheReason) {
+  const ToyMachine toy = make_toy_machine({});
+  for (const DirtyLogKind kind : {DirtyLogKind::kManualClear, DirtyLogKind::kRing}) {
+    const auto refused = make_tracker(name_of(kind), *toy.machine);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::kNotSupported);
+    EXPECT_THAT(refused.error().message, ::testing::HasSubstr("keeps no such log"));
+  }
+}
+
+TEST(TrackerCatalog, EveryTrackerSaysWhatItCosts) {
+  for (const Availability& tracker : list_trackers(Capabilities{})) {
+    const TrackerCosts costs = tracker_costs(tracker.name);
+    EXPECT_FALSE(costs.arming.empty()) << tracker.name;
+    EXPECT_FALSE(costs.first_write.empty()) << tracker.name;
+    EXPECT_FALSE(costs.collecting.empty()) << tracker.name;
+  }
+  EXPECT_TRUE(tracker_costs("psychic").arming.empty());
+}
+
+TEST(TrackerCatalog, OnlyDirtyRingAsksForRings) {
+  Capabilities has;
+  EXPECT_EQ(ring_entries_for("dirty-ring", has).error().code, Errc::kNotSupported);
+  has.dirty_ring = {"dirty-ring", true, "", ""};
+  has.dirty_ring_entries_max = 5000;
+  EXPECT_EQ(*ring_entries_for("dirty-ring", has), 4096U) << "the largest power of two";
+  EXPECT_EQ(*ring_entries_for("dirty-ring", has, {.ring_entries = 1024}), 1024U);
+  EXPECT_EQ(ring_entries_for("dirty-ring", has, {.ring_entries = 1000}).error().code,
+            Errc::kInvalidArgument);
+  EXPECT_EQ(*ring_entries_for("dirty-log", has), 0U);
+  EXPECT_EQ(*ring_entries_for("", has), 0U);
+}
+
+TEST(TrackerCatalog, TheBestTrackerThatIsThereIsChosen) {
+  std::vector<Availability> trackers = list_trackers(Capabilities{});
+  for (Availability& tracker : trackers) {
+    tracker.available = true;
+  }
+  for (const TrackerChoice& choice : rank_trackers(trackers)) {
+    EXPECT_EQ(choose_tracker(trackers), choice);
+    std::erase_if(trackers, [&](const Availability& t) { return t.name == choice.name; });
+  }
+  EXPECT_EQ(choose_tracker(trackers).name, "compare-hash");
+}
 
 }  // namespace
 }  // namespace stasis::snapshot
