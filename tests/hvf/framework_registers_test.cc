@@ -10,6 +10,7 @@
 
 #include "hvf/register_table.h"
 #include "hvf/registers.h"
+#include "tests/hvf/sim_fixture.h"
 #include "tests/support/must.h"
 
 namespace stasis::hvf {
@@ -17,8 +18,17 @@ namespace {
 
 class FrameworkRegistersTest : public testing::Test {
  protected:
-  void SetUp() override { begin(); }
-  void TearDown() override { end(); }
+  void SetUp() override {
+    skip_without_engine();
+    if (!IsSkipped()) {
+      begin();
+    }
+  }
+  void TearDown() override {
+    if (file_ != nullptr) {
+      end();
+    }
+  }
 
   // A new VM with one vCPU, as for a restore.
   void begin() {
