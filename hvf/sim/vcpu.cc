@@ -24,9 +24,10 @@ constexpr std::uint16_t kVpidr = 0xe000, kVmpidr = 0xe005;
 
 // A guest reads these two at EL2 as its MIDR_EL1 and MPIDR_EL1.
 constexpr std::uint16_t guest_name(std::uint16_t encoding) {
-  return encoding == kVpidr    ? HV_SYS_REG_MIDR_EL1
-         : encoding == kVmpidr ? HV_SYS_REG_MPIDR_EL1
-                               : encoding;
+  if (encoding == kVpidr) {
+    return HV_SYS_REG_MIDR_EL1;
+  }
+  return encoding == kVmpidr ? std::uint16_t{HV_SYS_REG_MPIDR_EL1} : encoding;
 }
 
 // What a guest may see of the PE's identity: nothing of EL2 and EL3, AArch32, SVE, SME, memory

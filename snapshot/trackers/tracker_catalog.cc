@@ -108,17 +108,29 @@ Result<std::unique_ptr<DirtyTracker>> make_from_page_table(std::string_view name
 #endif
 }
 
+// What watches this process's mappings is blind to a guest that runs in another process: so it does
+// behind the simulation of Hypervisor.framework, in QEMU.
+Availability watching_this_process(Availability probed, const Capabilities& capabilities) {
+  if (capabilities.kind != BackendKind::kHvfSim) {
+    return probed;
+  }
+  return {std::move(probed.name), false,
+          "the guest of the hvf-sim backend runs in another process (QEMU), whose writes this "
+          "process's page table does not show",
+          "use --tracker protection"};
+}
+
 }  // namespace
 
 std::vector<Availability> list_trackers(const Capabilities& capabilities) {
-  const Availability host = probe_host_protection();
+  const Availability host = watching_this_process(probe_host_protection(), capabilities);
   return {available("compare"),
           available("compare-hash"),
           available("zero-scan"),
-          probe_pages_present(),
+          watching_this_process(probe_pages_present(), capabilities),
           probe_protection(capabilities, host),
           host,
-          probe_kernel_marks(),
+          watching_this_process(probe_kernel_marks(), capabilities),
           probe_dirty_log(capabilities)};
 }
 
