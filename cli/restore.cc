@@ -227,7 +227,8 @@ void add_common_options(CLI::App& app, RestoreCommandOptions& options) {
   app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot")
       ->required()
       ->type_name("");
-  app.add_option("--backend", options.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")->type_name("NAME");
+  app.add_option("--backend", options.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
+      ->type_name("NAME");
   app.add_option("--policy", options.restore.policy, "How memory comes back: lazy or eager [lazy]")
       ->type_name("NAME");
   add_count(app, "--threads", options.restore.policy_options.threads, 64,

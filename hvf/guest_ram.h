@@ -2,7 +2,7 @@
 // bookkeeping beside the framework's own, which cannot be asked.
 //
 // Execution is given page by page, at the first fetch: so that the host can invalidate what its
-// instruction caches may hold of a page before the guest executes it (decision 31).
+// instruction caches may hold of a page before the guest executes it (decision 32).
 #pragma once
 
 #include <cstddef>
