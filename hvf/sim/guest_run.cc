@@ -2,7 +2,6 @@
 
 #include <variant>
 
-#include "core/text.h"
 #include "hvf/syndrome.h"
 
 namespace stasis::hvf::sim {

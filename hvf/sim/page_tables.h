@@ -33,7 +33,7 @@ class PageTables {
   [[nodiscard]] std::uint64_t* entry_at(std::uint64_t table, std::uint64_t index) const;
 
   SharedMemory& memory_;
-  std::uint64_t next_table_ = kStage2Root + 2 * 4096;
+  std::uint64_t next_table_ = kStage2Root + 2 * std::uint64_t{4096};
 };
 
 }  // namespace stasis::hvf::sim

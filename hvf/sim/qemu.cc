@@ -72,7 +72,7 @@ struct ChildFds {
   static_cast<void>(::syscall(SYS_close_range, kProgramFd + 1, ~0U, 0));
   sigset_t none;
   ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
   ::setsid();  // A Ctrl-C on the terminal is for this process, which then ends QEMU.
   if (ready) {
     ::execv(path, arguments);
@@ -167,6 +167,7 @@ Result<void> Qemu::spawn(const std::vector<std::string>& arguments, int memory_f
     return Error{Errc::kNotFound, 0, "qemu-system-aarch64 is not in PATH"};
   }
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) {
     pointers.push_back(const_cast<char*>(argument.c_str()));  // exec does not write to them.
   }

@@ -56,6 +56,13 @@ TEST_F(SimFailureTest, ARunningGuestsVcpuGetsAnErrorWhenQemuDies) {
   mach_absolute_time();
 }
 
+TEST_F(SimFailureTest, AStateThatNoProcessorCanEnterIsAnErrorAndNoHang) {
+  SimVcpu vcpu;
+  vcpu.set(HV_REG_CPSR, 0x3cd);  // EL3h.
+  EXPECT_EQ(hv_vcpu_run(vcpu.handle()), HV_ERROR);
+  EXPECT_THAT(sim::last_failure(), testing::HasSubstr("the simulation's monitor failed"));
+}
+
 TEST_F(SimFailureTest, ACreationGetsAnErrorWhenQemuIsDead) {
   kill_qemu();
   hv_vcpu_t vcpu = 0;

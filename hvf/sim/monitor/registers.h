@@ -8,7 +8,7 @@
 #pragma once
 
 #define STASIS_SIM_DEBUG_REGISTERS(X, n) \
-  X(0x8004 + 8 * n) X(0x8005 + 8 * n) X(0x8006 + 8 * n) X(0x8007 + 8 * n)
+  X(0x8004 + 8 * (n)) X(0x8005 + 8 * (n)) X(0x8006 + 8 * (n)) X(0x8007 + 8 * (n))
 
 // clang-format off
 #define STASIS_SIM_STATE_REGISTERS(X)                                                          \
