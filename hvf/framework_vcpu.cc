@@ -20,6 +20,8 @@ namespace {
 constexpr std::uint64_t affinity_of(std::uint32_t index) {
   return std::uint64_t{1} << 31U | std::uint64_t{index / 16} << 8U | index % 16;
 }
+// CNTV_CTL_EL0.ISTATUS: read-only, follows from the compare value and a count that goes on.
+constexpr std::uint64_t kTimerReached = 4;
 constexpr std::uint64_t kSmeField = std::uint64_t{0xf} << 24U;  // Of ID_AA64PFR1_EL1.
 
 std::string name_of_vcpu(std::uint32_t index) {
@@ -150,6 +152,11 @@ Result<VcpuState> HvfVcpu::save_state() {
         "complete; call complete_read() first");
   }
   STASIS_ASSIGN(Arm64VcpuState state, save_registers(*registers_));
+  for (Arm64SystemRegister& reg : state.system) {
+    if (reg.encoding == HV_SYS_REG_CNTV_CTL_EL0) {
+      reg.value &= ~kTimerReached;
+    }
+  }
   state.virtual_timer.offset = saved_offset(state.virtual_timer.offset, vm_.clock().stopped_at());
   return VcpuState(std::move(state));
 }
