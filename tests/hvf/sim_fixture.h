@@ -27,9 +27,10 @@ inline constexpr std::uint64_t kEl1Masked = 0x3c5;  // EL1h, DAIF.
 // Zeroed memory of this process, aligned to a page of the framework.
 class HostMemory {
  public:
-  explicit HostMemory(std::size_t size) : whole_bytes_(size + kPage) {
-    whole_ =
-        ::mmap(nullptr, whole_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  explicit HostMemory(std::size_t size)
+      : whole_bytes_(size + kPage),
+        whole_(::mmap(nullptr, whole_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0)) {
     EXPECT_NE(whole_, MAP_FAILED);
   }
   ~HostMemory() { ::munmap(whole_, whole_bytes_); }
