@@ -35,8 +35,7 @@ const hv_vcpu_exit_exception_t& exception_of(const void* exit) {
 
 }  // namespace
 
-HvfVcpu::Handled HvfVcpu::judge(Gpa gpa, AbortKind kind) {
-  STASIS_ASSIGN(const HvfVm::Verdict verdict, vm_.judge_abort(gpa, kind));
+HvfVcpu::Handled HvfVcpu::act_on(HvfVm::Verdict verdict, Gpa gpa, AbortKind kind) {
   switch (verdict) {
     case HvfVm::Verdict::kWriteProtected:
       return std::optional<VcpuExit>(ExitWriteProtected{gpa});
@@ -63,12 +62,14 @@ HvfVcpu::Handled HvfVcpu::handle(const DataAbort& abort) {
   const AbortKind kind = may_write(abort) ? AbortKind::kWrite : AbortKind::kRead;
   STASIS_ASSIGN(const HvfVm::Verdict verdict, vm_.judge_abort(gpa, kind));
   return verdict == HvfVm::Verdict::kNotRam && !abort.is_table_walk ? access_device(abort, gpa)
-                                                                    : judge(gpa, kind);
+                                                                    : act_on(verdict, gpa, kind);
 }
 
 HvfVcpu::Handled HvfVcpu::handle(const InstructionAbort& abort) {
-  return judge(Gpa{exception_of(exit_).physical_address},
-               abort.is_table_walk ? AbortKind::kWrite : AbortKind::kFetch);
+  const Gpa gpa{exception_of(exit_).physical_address};
+  const AbortKind kind = abort.is_table_walk ? AbortKind::kWrite : AbortKind::kFetch;
+  STASIS_ASSIGN(const HvfVm::Verdict verdict, vm_.judge_abort(gpa, kind));
+  return act_on(verdict, gpa, kind);
 }
 
 HvfVcpu::Handled HvfVcpu::access_device(const DataAbort& abort, Gpa gpa) {

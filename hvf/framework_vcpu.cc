@@ -92,6 +92,7 @@ Result<VcpuExit> HvfVcpu::run() {
     STASIS_TRY(enter());
     STASIS_ASSIGN(std::optional<VcpuExit> exit, handle_exit());
     if (exit.has_value()) {
+      retries_ = 0;
       return *std::move(exit);
     }
   }

@@ -56,7 +56,7 @@ class HvfVcpu final : public Vcpu {
   Handled handle(const SystemRegisterTrap& access);
   Handled handle(const DebugTrap& trap);
   Handled handle(const OtherTrap& trap);
-  Handled judge(Gpa gpa, AbortKind kind);
+  Handled act_on(HvfVm::Verdict verdict, Gpa gpa, AbortKind kind);
   Handled access_device(const DataAbort& abort, Gpa gpa);
   Handled fail(const std::string& what);
 
@@ -81,7 +81,7 @@ class HvfVcpu final : public Vcpu {
   bool timer_has_fired_ = false;  // And the framework's mask is on.
   std::size_t loads_ = 0;
   Gpa retried_;                // The last abort that was no exit,
-  std::uint32_t retries_ = 0;  // and how often in a row.
+  std::uint32_t retries_ = 0;  // and how often it came without an exit in between.
 
   // Any thread. Release on request, acquire on the exit: what the requester wrote before is seen.
   std::atomic<bool> exit_requested_ = false;
