@@ -103,7 +103,8 @@ CommandFunction add_experiment(CommandOptions& app) {
       .type_name("DIR");
   run_command.add_flag("--quick", options->quick,
                        "Small guests and few trials: minutes instead of half an hour");
-  run_command.add_option("--backend", options->run.backend, "kvm, hvf, mock, or auto [auto]")
+  run_command
+      .add_option("--backend", options->run.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
       .type_name("NAME");
   add_count(run_command, "--trials", options->trials, 100000, "Of each cell; 0: the scale's");
   run_command.add_option("--seed", options->run.seed, "Of the order of trials [1]");

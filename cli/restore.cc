@@ -281,10 +281,9 @@ void add_save_options(CommandOptions& app, RestoreCommandOptions& options) {
 }
 
 void add_common_options(CommandOptions& app, RestoreCommandOptions& options) {
-  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot")
-      .required()
-      .type_name("");
-  app.add_option("--backend", options.backend, "kvm, hvf, mock, or auto [auto]").type_name("NAME");
+  app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot").required().type_name("");
+  app.add_option("--backend", options.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
+      .type_name("NAME");
   app.add_option("--policy", options.restore.policy,
                  fmt::format("How memory comes back: lazy, eager, or working-set [{}]",
                              options.default_policy))

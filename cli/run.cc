@@ -226,7 +226,8 @@ CommandFunction add_run(CommandOptions& app) {
                  "Name of a bare guest, path of its ELF file, or toy:NAME with --backend mock; "
                  "without it, `-- PROGRAM ARGUMENTS` starts a Linux program")
       .type_name("");
-  app.add_option("--backend", options->backend, "kvm, hvf, mock, or auto [auto]").type_name("NAME");
+  app.add_option("--backend", options->backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
+      .type_name("NAME");
   add_size(app, "--memory", options->memory_bytes,
            "Guest RAM [256 MiB; 1 GiB for a Linux program]");
   add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");

@@ -6,7 +6,7 @@
 
 #include <Hypervisor/Hypervisor.h>
 
-#include "core/text.h"
+#include "hvf/framework_error.h"
 
 namespace stasis::hvf {
 namespace {
@@ -15,10 +15,7 @@ static_assert(static_cast<std::uint32_t>(CoreRegister::kPc) == HV_REG_PC);
 static_assert(static_cast<std::uint32_t>(CoreRegister::kCpsr) == HV_REG_CPSR);
 
 Result<void> checked(hv_return_t code, Errc kind = Errc::kBackend) {
-  if (code == HV_SUCCESS) {
-    return {};
-  }
-  return Error{kind, code, "Hypervisor.framework answers " + hex(static_cast<std::uint32_t>(code))};
+  return framework_result(code, "", kind);
 }
 
 // The framework says HV_BAD_ARGUMENT for a register that it does not offer and HV_UNSUPPORTED for

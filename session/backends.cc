@@ -7,6 +7,10 @@
 #include "kvm/probe.h"
 #include "mock/mock_backend.h"
 
+#ifdef STASIS_HAS_HVF
+#include "hvf/backend.h"
+#endif
+
 namespace stasis::session {
 
 namespace {
@@ -26,11 +30,29 @@ Result<std::unique_ptr<HypervisorBackend>> make_kvm(const BackendOptions& option
   return kvm::make_backend(kvm_options);
 }
 
+// Apple's framework, or the simulation of it: a build has at most one of them.
+#if defined(STASIS_HAS_HVF) && defined(__APPLE__)
+Result<std::unique_ptr<HypervisorBackend>> make_hvf(const BackendOptions& /*options*/) {
+  return hvf::make_backend();
+}
+#else
 Result<std::unique_ptr<HypervisorBackend>> make_hvf(const BackendOptions& /*options*/) {
   return Error{Errc::kNotSupported, 0,
                "this build has no backend for Apple's Hypervisor.framework: it needs macOS 15 on "
                "Apple silicon"};
 }
+#endif
+
+#if defined(STASIS_HAS_HVF) && !defined(__APPLE__)
+Result<std::unique_ptr<HypervisorBackend>> make_hvf_sim(const BackendOptions& /*options*/) {
+  return hvf::make_backend();
+}
+#else
+Result<std::unique_ptr<HypervisorBackend>> make_hvf_sim(const BackendOptions& /*options*/) {
+  return Error{Errc::kNotSupported, 0,
+               "this build has no simulation of Hypervisor.framework: it needs Linux"};
+}
+#endif
 
 Result<std::unique_ptr<HypervisorBackend>> make_mock(const BackendOptions& options) {
   mock::MockOptions mock_options;
@@ -40,9 +62,10 @@ Result<std::unique_ptr<HypervisorBackend>> make_mock(const BackendOptions& optio
 }
 
 // In the order of preference.
-constexpr std::array<BackendEntry, 3> kBackends = {{
+constexpr std::array<BackendEntry, 4> kBackends = {{
     {"kvm", "Linux KVM, x86-64", false, make_kvm},
     {"hvf", "Apple Hypervisor.framework, arm64", false, make_hvf},
+    {"hvf-sim", "Hypervisor.framework simulated by QEMU, arm64, for tests", true, make_hvf_sim},
     {"mock", "a toy CPU in this process, for tests", true, make_mock},
 }};
 

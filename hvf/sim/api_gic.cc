@@ -2,8 +2,10 @@
 // yet, so every call that would read or change one answers HV_UNSUPPORTED.
 #include <Hypervisor/Hypervisor.h>
 
+#include "core/result.h"
 #include "hvf/sim/process.h"
 
+using stasis::Result;
 using stasis::hvf::sim::Machine;
 using stasis::hvf::sim::process;
 using stasis::hvf::sim::Vcpu;
@@ -12,15 +14,16 @@ namespace {
 
 // What a call on the controller says: the misuse first, then that there is none.
 hv_return_t unsupported() {
-  return process().with_machine([](const Machine& machine) {
+  return process().with_machine([](const Machine& machine) -> Result<hv_return_t> {
     return machine.gic.has_value() ? hv_return_t{HV_UNSUPPORTED} : hv_return_t{HV_NO_DEVICE};
   });
 }
 
 hv_return_t unsupported(hv_vcpu_t vcpu) {
-  return process().with_vcpu(vcpu, [](Vcpu& /*own*/, const Machine& machine) {
-    return machine.gic.has_value() ? hv_return_t{HV_UNSUPPORTED} : hv_return_t{HV_NO_DEVICE};
-  });
+  return process().with_vcpu(
+      vcpu, [](Vcpu& /*own*/, const Machine& machine) -> Result<hv_return_t> {
+        return machine.gic.has_value() ? hv_return_t{HV_UNSUPPORTED} : hv_return_t{HV_NO_DEVICE};
+      });
 }
 
 }  // namespace
@@ -73,14 +76,15 @@ hv_return_t hv_gic_set_distributor_reg(hv_gic_distributor_reg_t /*reg*/, std::ui
 
 // The frames follow the order in which the vCPUs were created, whatever their MPIDR_EL1.
 hv_return_t hv_gic_get_redistributor_base(hv_vcpu_t vcpu, hv_ipa_t* redistributor_base_address) {
-  return process().with_vcpu(vcpu, [&](const Vcpu& own, const Machine& machine) {
-    if (!machine.gic.has_value()) {
-      return hv_return_t{HV_NO_DEVICE};
-    }
-    *redistributor_base_address = *machine.gic->redistributor_base +
-                                  (stasis::hvf::sim::kRedistributorBytes * own.creation_index);
-    return hv_return_t{HV_SUCCESS};
-  });
+  return process().with_vcpu(
+      vcpu, [&](const Vcpu& own, const Machine& machine) -> Result<hv_return_t> {
+        if (!machine.gic.has_value()) {
+          return hv_return_t{HV_NO_DEVICE};
+        }
+        *redistributor_base_address = *machine.gic->redistributor_base +
+                                      (stasis::hvf::sim::kRedistributorBytes * own.creation_index);
+        return hv_return_t{HV_SUCCESS};
+      });
 }
 
 hv_return_t hv_gic_get_redistributor_reg(hv_vcpu_t vcpu, hv_gic_redistributor_reg_t /*reg*/,

@@ -3,8 +3,13 @@
 
 #include <Hypervisor/Hypervisor.h>
 
+#include "core/result.h"
+#include "hvf/sim/guest_run.h"
 #include "hvf/sim/process.h"
 
+using stasis::Result;
+using stasis::hvf::sim::Fetch;
+using stasis::hvf::sim::fetch_state;
 using stasis::hvf::sim::Machine;
 using stasis::hvf::sim::process;
 using stasis::hvf::sim::Vcpu;
@@ -16,7 +21,30 @@ template <typename Action>
 hv_return_t access(hv_vcpu_t vcpu, const Action& action) {
   return process().with_vcpu(vcpu, [&](Vcpu& own, Machine& /*machine*/) {
     action(own);
-    return HV_SUCCESS;
+    return Result<hv_return_t>(HV_SUCCESS);
+  });
+}
+
+// Registers that are a part of every exit and entry; the others may have to be fetched.
+bool is_general(hv_reg_t reg) {
+  return reg <= HV_REG_PC || reg == HV_REG_CPSR;
+}
+
+template <typename Register, typename Value>
+hv_return_t read(hv_vcpu_t vcpu, Register reg, Value& value, Fetch fetch) {
+  return process().with_vcpu(vcpu, [&](Vcpu& own, Machine& machine) -> Result<hv_return_t> {
+    STASIS_TRY(fetch_state(own, machine, fetch));
+    return own.registers.get(reg, value);
+  });
+}
+
+// The next entry loads all of them.
+template <typename Register, typename Value>
+hv_return_t write(hv_vcpu_t vcpu, Register reg, const Value& value) {
+  return process().with_vcpu(vcpu, [&](Vcpu& own, Machine& machine) -> Result<hv_return_t> {
+    STASIS_TRY(fetch_state(own, machine));
+    own.pe_is_current = false;
+    return own.registers.set(reg, value);
   });
 }
 
@@ -35,19 +63,8 @@ hv_return_t hv_vcpu_destroy(hv_vcpu_t vcpu) {
   return process().vcpu_destroy(vcpu);
 }
 
-// Runs no guest. It returns CANCELED when that was requested, as the framework does without
-// entering the guest, and HV_UNSUPPORTED otherwise.
 hv_return_t hv_vcpu_run(hv_vcpu_t vcpu) {
-  return process().with_vcpu(vcpu, [](Vcpu& own, Machine& /*machine*/) {
-    if (!own.cancel_requested) {
-      return hv_return_t{HV_UNSUPPORTED};
-    }
-    own.cancel_requested = false;
-    own.pending = {};
-    own.exit = {};
-    own.exit.reason = HV_EXIT_REASON_CANCELED;
-    return hv_return_t{HV_SUCCESS};
-  });
+  return process().vcpu_run(vcpu);
 }
 
 hv_return_t hv_vcpus_exit(hv_vcpu_t* vcpus, std::uint32_t vcpu_count) {
@@ -55,35 +72,39 @@ hv_return_t hv_vcpus_exit(hv_vcpu_t* vcpus, std::uint32_t vcpu_count) {
 }
 
 hv_return_t hv_vcpu_get_reg(hv_vcpu_t vcpu, hv_reg_t reg, std::uint64_t* value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.get(reg, *value); });
+  if (!is_general(reg)) {
+    return read(vcpu, reg, *value, Fetch::kIfNeeded);
+  }
+  return process().with_vcpu(vcpu, [&](const Vcpu& own, Machine& /*machine*/) {
+    return Result<hv_return_t>(own.registers.get(reg, *value));
+  });
 }
 
 hv_return_t hv_vcpu_set_reg(hv_vcpu_t vcpu, hv_reg_t reg, std::uint64_t value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.set(reg, value); });
+  if (!is_general(reg)) {
+    return write(vcpu, reg, value);
+  }
+  return process().with_vcpu(vcpu, [&](Vcpu& own, Machine& /*machine*/) {
+    return Result<hv_return_t>(own.registers.set(reg, value));
+  });
 }
 
 hv_return_t hv_vcpu_get_simd_fp_reg(hv_vcpu_t vcpu, hv_simd_fp_reg_t reg,
                                     hv_simd_fp_uchar16_t* value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.get(reg, *value); });
+  return read(vcpu, reg, *value, Fetch::kIfNeeded);
 }
 
 hv_return_t hv_vcpu_set_simd_fp_reg(hv_vcpu_t vcpu, hv_simd_fp_reg_t reg,
                                     hv_simd_fp_uchar16_t value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.set(reg, value); });
+  return write(vcpu, reg, value);
 }
 
 hv_return_t hv_vcpu_get_sys_reg(hv_vcpu_t vcpu, hv_sys_reg_t reg, std::uint64_t* value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.get(reg, *value); });
+  return read(vcpu, reg, *value, reg == HV_SYS_REG_CNTV_CTL_EL0 ? Fetch::kRenew : Fetch::kIfNeeded);
 }
 
 hv_return_t hv_vcpu_set_sys_reg(hv_vcpu_t vcpu, hv_sys_reg_t reg, std::uint64_t value) {
-  return process().with_vcpu(
-      vcpu, [&](Vcpu& own, Machine& /*machine*/) { return own.registers.set(reg, value); });
+  return write(vcpu, reg, value);
 }
 
 hv_return_t hv_vcpu_get_pending_interrupt(hv_vcpu_t vcpu, hv_interrupt_type_t type, bool* pending) {

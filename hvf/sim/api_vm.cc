@@ -1,7 +1,7 @@
 // hv_vm_*, hv_vm_config_* and os_release().
 #include <os/object.h>
 
-#include <bit>
+#include <cstddef>
 
 #include <Hypervisor/Hypervisor.h>
 
@@ -33,17 +33,17 @@ hv_return_t hv_vm_destroy() {
 
 hv_return_t hv_vm_map(void* addr, hv_ipa_t ipa, std::size_t size, hv_memory_flags_t flags) {
   return process().with_machine([&](Machine& machine) {
-    return machine.memory.map(std::bit_cast<std::uintptr_t>(addr), ipa, size, flags);
+    return machine.map(static_cast<std::byte*>(addr), ipa, size, flags);
   });
 }
 
 hv_return_t hv_vm_unmap(hv_ipa_t ipa, std::size_t size) {
-  return process().with_machine([&](Machine& machine) { return machine.memory.unmap(ipa, size); });
+  return process().with_machine([&](Machine& machine) { return machine.unmap(ipa, size); });
 }
 
 hv_return_t hv_vm_protect(hv_ipa_t ipa, std::size_t size, hv_memory_flags_t flags) {
   return process().with_machine(
-      [&](Machine& machine) { return machine.memory.protect(ipa, size, flags); });
+      [&](Machine& machine) { return machine.protect(ipa, size, flags); });
 }
 
 hv_vm_config_t hv_vm_config_create() {

@@ -5,15 +5,12 @@
 
 #include "core/address.h"
 #include "core/check.h"
+#include "hvf/sim/guest_run.h"
 
 namespace stasis::hvf::sim {
 namespace {
 
 constexpr hv_vm_config_s kDefaultConfig{kIpaBitsDefault, HV_IPA_GRANULE_16KB};
-
-std::size_t bytes_of(hv_ipa_granule_t granule) {
-  return granule == HV_IPA_GRANULE_4KB ? 0x1000 : 0x4000;
-}
 
 // The redistributors must lie above the distributor; whether "above" means more is not known.
 bool is_placed(const hv_gic_config_s& config) {
@@ -28,9 +25,6 @@ bool is_placed(const hv_gic_config_s& config) {
 }
 
 }  // namespace
-
-Machine::Machine(const hv_vm_config_s& config)
-    : memory(bytes_of(config.granule), config.ipa_bits) {}
 
 hv_vm_config_t Process::make_vm_config() {
   const MutexLock lock(mutex_);
@@ -74,7 +68,12 @@ hv_return_t Process::vm_create(const hv_vm_config_s* config) {
   if (config != nullptr && !vm_configs_.contains(config)) {
     return HV_BAD_ARGUMENT;
   }
-  machine_ = std::make_unique<Machine>(config == nullptr ? kDefaultConfig : *config);
+  auto engine = Engine::start();
+  if (!engine) {
+    return outcome(std::move(engine).error());
+  }
+  machine_ =
+      std::make_unique<Machine>(config == nullptr ? kDefaultConfig : *config, *std::move(engine));
   return HV_SUCCESS;
 }
 
@@ -123,24 +122,37 @@ hv_return_t Process::vcpu_create(hv_vcpu_t& vcpu, hv_vcpu_exit_t*& exit) {
   if (slot == vcpus.end()) {
     return HV_BAD_ARGUMENT;  // The kernel's answer to a handle above 63.
   }
-  *slot = std::make_unique<Vcpu>(self, machine_->vcpus_created++,
-                                 machine_->gic.has_value() ? Gic::kPresent : Gic::kAbsent);
-  vcpu = static_cast<hv_vcpu_t>(slot - vcpus.begin());
+  const auto handle = static_cast<std::uint32_t>(slot - vcpus.begin());
+  const std::uint32_t pe = handle + 1;
+  Engine& engine = *machine_->engine;
+  if (auto failed = engine.power_on(pe); !failed) {
+    return outcome(std::move(failed).error());
+  }
+  static_cast<void>(engine.take_cancel(pe));  // What was asked of the vCPU that had this PE before.
+  *slot = std::make_unique<Vcpu>(self, machine_->vcpus_created++, pe,
+                                 machine_->gic.has_value() ? Gic::kPresent : Gic::kAbsent,
+                                 engine.mailbox(pe));
+  vcpu = handle;
   exit = &(*slot)->exit;
   return HV_SUCCESS;
 }
 
-Vcpu* Process::own_vcpu(hv_vcpu_t vcpu) {
-  if (machine_ == nullptr || vcpu >= kVcpusMax || machine_->vcpus[vcpu] == nullptr) {
-    return nullptr;
+Process::Own Process::find_own_locked(hv_vcpu_t vcpu) const {
+  if (machine_ == nullptr || vcpu >= kVcpusMax || machine_->vcpus[vcpu] == nullptr ||
+      machine_->vcpus[vcpu]->owner != std::this_thread::get_id()) {
+    return {};
   }
-  Vcpu* const found = machine_->vcpus[vcpu].get();
-  return found->owner == std::this_thread::get_id() ? found : nullptr;
+  return {machine_->vcpus[vcpu].get(), machine_.get()};
+}
+
+Process::Own Process::find_own(hv_vcpu_t vcpu) const {
+  const MutexLock lock(mutex_);
+  return find_own_locked(vcpu);
 }
 
 hv_return_t Process::vcpu_destroy(hv_vcpu_t vcpu) {
   const MutexLock lock(mutex_);
-  if (own_vcpu(vcpu) == nullptr) {
+  if (find_own_locked(vcpu).vcpu == nullptr) {
     return HV_BAD_ARGUMENT;
   }
   machine_->vcpus[vcpu].reset();
@@ -153,9 +165,26 @@ hv_return_t Process::vcpus_exit(const hv_vcpu_t* vcpus, std::uint32_t count) {
     if (machine_ == nullptr || vcpus[i] >= kVcpusMax || machine_->vcpus[vcpus[i]] == nullptr) {
       return HV_BAD_ARGUMENT;
     }
-    machine_->vcpus[vcpus[i]]->cancel_requested = true;
+    machine_->engine->cancel(machine_->vcpus[vcpus[i]]->pe);
   }
   return HV_SUCCESS;
+}
+
+hv_return_t Process::vcpu_run(hv_vcpu_t vcpu) {
+  return with_vcpu(vcpu, [](Vcpu& own, Machine& machine) { return run_guest(own, machine); });
+}
+
+hv_return_t Process::outcome(Result<hv_return_t> result) {
+  if (result) {
+    return *result;
+  }
+  last_failure_ = result.error().to_string();
+  return result.error().code == Errc::kOutOfRange ? HV_NO_RESOURCES : HV_ERROR;
+}
+
+std::string Process::last_failure() const {
+  const MutexLock lock(mutex_);
+  return last_failure_;
 }
 
 Process& process() {

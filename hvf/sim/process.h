@@ -3,15 +3,20 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
+#include <string>
+#include <utility>
 
 #include <Hypervisor/Hypervisor.h>
 
 #include "core/mutex.h"
+#include "core/result.h"
+#include "hvf/sim/engine.h"
+#include "hvf/sim/page_tables.h"
 #include "hvf/sim/stage2.h"
 #include "hvf/sim/vcpu.h"
 
@@ -26,8 +31,8 @@ struct hv_gic_config_s {
 
 namespace stasis::hvf::sim {
 
+inline constexpr std::uint32_t kVcpusMax = kGuestPesMax;
 // An M5 Max under macOS 26.4, as published; another host may have others, so ask.
-inline constexpr std::uint32_t kVcpusMax = 64;
 inline constexpr std::uint32_t kIpaBitsMin = 32;  // Ours: the smallest PARange of the architecture.
 inline constexpr std::uint32_t kIpaBitsDefault = 36;
 inline constexpr std::uint32_t kIpaBitsMax = 40;
@@ -38,13 +43,30 @@ inline constexpr std::uint64_t kRedistributorRegionBytes = 0x2000000;
 inline constexpr std::uint32_t kSpiBase = 32;
 inline constexpr std::uint32_t kSpiCount = 988;
 
-// The VM. Guarded by Process's mutex.
+// The VM. Guarded by Process's mutex, but for `engine`, which is thread-safe, and `translations`.
 struct Machine {
-  explicit Machine(const hv_vm_config_s& config);
+  Machine(const hv_vm_config_s& config, std::unique_ptr<Engine> processor);
+
+  // What the C functions of these names do when the VM exists. Errors are for last_failure().
+  Result<hv_return_t> map(std::byte* host, hv_ipa_t ipa, std::size_t size, hv_memory_flags_t flags);
+  Result<hv_return_t> unmap(hv_ipa_t ipa, std::size_t size);
+  Result<hv_return_t> protect(hv_ipa_t ipa, std::size_t size, hv_memory_flags_t flags);
+  // sys_icache_invalidate() for host memory, whether mapped here or not.
+  Result<hv_return_t> forget_code(std::uintptr_t host, std::size_t size);
+
+  const std::unique_ptr<Engine> engine;
   Stage2 memory;
+  PageTables tables{engine->memory()};
+  // Counts changes of the tables. A vCPU says that it is in the guest and then looks at this; who
+  // changes the tables counts and then looks for vCPUs in the guest. So either the vCPU forgets its
+  // translations as it enters, or it is told to.
+  std::atomic<std::uint64_t> translations = 1;
   std::optional<hv_gic_config_s> gic;
   std::array<std::unique_ptr<Vcpu>, kVcpusMax> vcpus;  // By handle.
   std::uint32_t vcpus_created = 0;
+
+ private:
+  Result<void> forget_translations();
 };
 
 // Thread-safe, as far as the framework is. Each method is the C function of that name.
@@ -63,26 +85,44 @@ class Process {
   hv_return_t vcpu_destroy(hv_vcpu_t vcpu);
   hv_return_t vcpus_exit(const hv_vcpu_t* vcpus, std::uint32_t count);
 
-  // Calls action(Machine&) under the lock, HV_NO_DEVICE without a VM.
+  hv_return_t vcpu_run(hv_vcpu_t vcpu);
+
+  // Calls action(Machine&) under the lock, HV_NO_DEVICE without a VM. An Error that it returns is
+  // HV_ERROR to the caller, and the last failure.
   template <typename Action>
   hv_return_t with_machine(const Action& action) {
     const MutexLock lock(mutex_);
-    return machine_ == nullptr ? HV_NO_DEVICE : action(*machine_);
+    return machine_ == nullptr ? HV_NO_DEVICE : outcome(action(*machine_));
   }
-  // Calls action(Vcpu&, Machine&) under the lock; HV_BAD_ARGUMENT for a handle that names no vCPU
-  // or one of another thread.
+  // Calls action(Vcpu&, Machine&) on the vCPU's own thread, without the lock: of the Machine it may
+  // use what is constant while a vCPU exists (`gic`) and `engine`. HV_BAD_ARGUMENT for a handle
+  // that names no vCPU or one of another thread.
   template <typename Action>
   hv_return_t with_vcpu(hv_vcpu_t vcpu, const Action& action) {
+    const auto [found, machine] = find_own(vcpu);
+    if (found == nullptr) {
+      return HV_BAD_ARGUMENT;
+    }
+    Result<hv_return_t> result = action(*found, *machine);
     const MutexLock lock(mutex_);
-    Vcpu* const found = own_vcpu(vcpu);
-    return found == nullptr ? HV_BAD_ARGUMENT : action(*found, *machine_);
+    return outcome(std::move(result));
   }
 
+  // Why the last call that answered HV_ERROR or HV_NO_RESOURCES did; empty if none did.
+  [[nodiscard]] std::string last_failure() const;
+
  private:
-  Vcpu* own_vcpu(hv_vcpu_t vcpu) STASIS_REQUIRES(mutex_);
+  struct Own {
+    Vcpu* vcpu = nullptr;
+    Machine* machine = nullptr;
+  };
+  Own find_own(hv_vcpu_t vcpu) const;
+  [[nodiscard]] Own find_own_locked(hv_vcpu_t vcpu) const STASIS_REQUIRES(mutex_);
+  hv_return_t outcome(Result<hv_return_t> result) STASIS_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   std::unique_ptr<Machine> machine_ STASIS_GUARDED_BY(mutex_);
+  std::string last_failure_ STASIS_GUARDED_BY(mutex_);
   std::map<const void*, std::unique_ptr<hv_vm_config_s>> vm_configs_ STASIS_GUARDED_BY(mutex_);
   std::map<const void*, std::unique_ptr<hv_gic_config_s>> gic_configs_ STASIS_GUARDED_BY(mutex_);
 };

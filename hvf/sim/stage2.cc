@@ -94,4 +94,16 @@ std::optional<Stage2::Page> Stage2::find(hv_ipa_t ipa) const {
   return Page{extent->second.host + (ipa - extent->first), extent->second.flags};
 }
 
+std::vector<Stage2::HostPiece> Stage2::find_host(std::uintptr_t host, std::size_t size) const {
+  std::vector<HostPiece> pieces;
+  for (const auto& [ipa, extent] : extents_) {
+    const std::uintptr_t begin = std::max(host, extent.host);
+    const std::uintptr_t end = std::min(host + size, extent.host + extent.size);
+    if (begin < end) {
+      pieces.push_back({ipa + (begin - extent.host), end - begin});
+    }
+  }
+  return pieces;
+}
+
 }  // namespace stasis::hvf::sim

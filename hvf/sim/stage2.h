@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include <Hypervisor/hv_types.h>
 
@@ -33,6 +34,14 @@ class Stage2 {
   hv_return_t protect(hv_ipa_t ipa, std::size_t size, hv_memory_flags_t flags);
 
   [[nodiscard]] std::optional<Page> find(hv_ipa_t ipa) const;
+
+  // A piece of host memory that is mapped somewhere.
+  struct HostPiece {
+    hv_ipa_t ipa = 0;
+    std::uint64_t size = 0;
+  };
+  // Of [host, host + size), each piece wholly inside one mapping.
+  [[nodiscard]] std::vector<HostPiece> find_host(std::uintptr_t host, std::size_t size) const;
   [[nodiscard]] std::size_t extents() const { return extents_.size(); }
 
  private:

@@ -79,25 +79,38 @@ Availability probe_dirty_log(const Capabilities& capabilities) {
           "use --tracker protection or compare"};
 }
 
+// What watches this process's mappings is blind to a guest that runs in another process: so it does
+// behind the simulation of Hypervisor.framework, in QEMU.
+Availability watching_this_process(Availability probed, const Capabilities& capabilities) {
+  if (capabilities.kind != BackendKind::kHvfSim) {
+    return probed;
+  }
+  return {std::move(probed.name), false,
+          "the guest of the hvf-sim backend runs in another process (QEMU), whose writes this "
+          "process's page table does not show",
+          "use --tracker protection"};
+}
+
 // `name` is one of kNames.
 Availability probe(std::string_view name, const Capabilities& capabilities) {
   if (name == "residency") {
-    return probe_pages_present();
+    return watching_this_process(probe_pages_present(), capabilities);
   }
   if (name == "protection") {
-    return probe_protection(capabilities, probe_host_protection());
+    return probe_protection(capabilities,
+                            watching_this_process(probe_host_protection(), capabilities));
   }
   if (name == "userfaultfd") {
-    return probe_host_protection();
+    return watching_this_process(probe_host_protection(), capabilities);
   }
   if (name == "pagemap-scan") {
-    return probe_kernel_marks();
+    return watching_this_process(probe_kernel_marks(), capabilities);
   }
   if (name == "soft-dirty") {
-    return probe_page_marks();
+    return watching_this_process(probe_page_marks(), capabilities);
   }
   if (name == "fork") {
-    return probe_frozen_copy();
+    return watching_this_process(probe_frozen_copy(), capabilities);
   }
   if (name == "dirty-log") {
     return probe_dirty_log(capabilities);

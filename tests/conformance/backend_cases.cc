@@ -8,6 +8,11 @@
 #include "tests/conformance/x86_kit.h"
 #endif
 
+#ifdef STASIS_CONFORMANCE_HVF
+#include "hvf/backend.h"
+#include "tests/conformance/arm64_kit.h"
+#endif
+
 namespace stasis::conformance {
 namespace {
 
@@ -28,6 +33,9 @@ std::vector<BackendCase> backend_cases() {
       mock_case("MockOneVm", {.vms_per_process = 1}),
 #ifdef STASIS_CONFORMANCE_KVM
       {"Kvm", [] { return kvm::make_backend(); }, make_x86_kit},
+#endif
+#ifdef STASIS_CONFORMANCE_HVF
+      {"Hvf", [] { return hvf::make_backend(); }, make_arm64_kit},
 #endif
   };
 }

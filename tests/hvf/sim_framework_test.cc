@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <set>
 #include <thread>
 #include <vector>
@@ -11,24 +10,10 @@
 #include <Hypervisor/Hypervisor.h>
 #include <gtest/gtest.h>
 
+#include "tests/hvf/sim_fixture.h"
+
 namespace stasis::hvf {
 namespace {
-
-constexpr std::size_t kPage = 0x4000;
-constexpr hv_memory_flags_t kAll = HV_MEMORY_READ | HV_MEMORY_WRITE | HV_MEMORY_EXEC;
-
-// One page of host memory, aligned as the framework wants it on any host.
-class HostPage {
- public:
-  [[nodiscard]] std::byte* address() const {
-    void* place = storage_.get();
-    std::size_t space = 2 * kPage;
-    return static_cast<std::byte*>(std::align(kPage, kPage, place, space));
-  }
-
- private:
-  std::unique_ptr<std::byte[]> storage_ = std::make_unique<std::byte[]>(2 * kPage);
-};
 
 // Runs `action` on another thread and waits for it.
 template <typename Action>
@@ -40,6 +25,7 @@ auto elsewhere(const Action& action) {
 
 class SimFrameworkTest : public testing::Test {
  protected:
+  void SetUp() override { skip_without_engine(); }
   // The VM of this process is gone after each test, or the next one could not make its own.
   void TearDown() override {
     for (hv_vcpu_t vcpu = 0; vcpu < 64; ++vcpu) {
@@ -77,7 +63,7 @@ TEST_F(SimFrameworkTest, AProcessHasOneVmAtATime) {
 }
 
 TEST_F(SimFrameworkTest, WithoutAVmNothingWorks) {
-  const HostPage page;
+  const HostMemory page(4 * kPage);
   hv_vcpu_t vcpu = 0;
   hv_vcpu_exit_t* exit = nullptr;
   EXPECT_NE(hv_vm_map(page.address(), 0, kPage, kAll), HV_SUCCESS);
@@ -97,7 +83,7 @@ TEST_F(SimFrameworkTest, AVmWithVcpusIsNotDestroyed) {
 }
 
 TEST_F(SimFrameworkTest, MemoryGoesWithItsVm) {
-  const HostPage page;
+  const HostMemory page(4 * kPage);
   ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
   ASSERT_EQ(hv_vm_map(page.address(), kPage, kPage, kAll), HV_SUCCESS);
   EXPECT_EQ(hv_vm_map(page.address(), kPage, kPage, kAll), HV_ERROR);
@@ -110,8 +96,22 @@ TEST_F(SimFrameworkTest, MemoryGoesWithItsVm) {
   EXPECT_EQ(hv_vm_unmap(kPage, kPage), HV_SUCCESS);
 }
 
+TEST_F(SimFrameworkTest, HostMemoryThatIsNotThereOrMappedAlreadyIsRefused) {
+  const HostMemory page(4 * kPage);
+  ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
+  ASSERT_EQ(hv_vm_map(page.address(), 0, 2 * kPage, kAll), HV_SUCCESS);
+  EXPECT_EQ(hv_vm_map(page.address() + kPage, 8 * kPage, kPage, kAll), HV_UNSUPPORTED) << "twice";
+  std::byte* gone = nullptr;
+  {
+    const HostMemory other(kPage);
+    gone = other.address();
+  }
+  EXPECT_EQ(hv_vm_map(gone, 8 * kPage, kPage, kAll), HV_BAD_ARGUMENT);
+  EXPECT_EQ(hv_vm_protect(8 * kPage, kPage, kAll), HV_BAD_ARGUMENT) << "nothing was mapped";
+}
+
 TEST_F(SimFrameworkTest, TheConfigurationDecidesGranuleAndAddressSize) {
-  const HostPage page;
+  const HostMemory page(4 * kPage);
   const hv_vm_config_t config = hv_vm_config_create();
   std::uint32_t bits_max = 0;
   ASSERT_EQ(hv_vm_config_get_max_ipa_size(&bits_max), HV_SUCCESS);
@@ -183,12 +183,11 @@ TEST_F(SimFrameworkTest, ThereAreAsManyVcpusAsTheFrameworkSays) {
   EXPECT_EQ(handles.size(), limit);
 }
 
-TEST_F(SimFrameworkTest, NoGuestRunsButACancellationIsLatched) {
+TEST_F(SimFrameworkTest, ACancellationIsLatched) {
   ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
   hv_vcpu_t vcpu = 0;
   hv_vcpu_exit_t* exit = nullptr;
   ASSERT_EQ(hv_vcpu_create(&vcpu, &exit, nullptr), HV_SUCCESS);
-  EXPECT_EQ(hv_vcpu_run(vcpu), HV_UNSUPPORTED);
   ASSERT_EQ(hv_vcpu_set_pending_interrupt(vcpu, HV_INTERRUPT_TYPE_FIQ, true), HV_SUCCESS);
   exit->reason = HV_EXIT_REASON_UNKNOWN;
   EXPECT_EQ(elsewhere([&] { return hv_vcpus_exit(&vcpu, 1); }), HV_SUCCESS);
@@ -198,7 +197,8 @@ TEST_F(SimFrameworkTest, NoGuestRunsButACancellationIsLatched) {
   bool pending = true;
   EXPECT_EQ(hv_vcpu_get_pending_interrupt(vcpu, HV_INTERRUPT_TYPE_FIQ, &pending), HV_SUCCESS);
   EXPECT_FALSE(pending) << "cleared by the run";
-  EXPECT_EQ(hv_vcpu_run(vcpu), HV_UNSUPPORTED);
+  EXPECT_EQ(hv_vcpu_run(vcpu), HV_SUCCESS);
+  EXPECT_EQ(exit->reason, HV_EXIT_REASON_EXCEPTION) << "nothing is mapped at address 0";
   EXPECT_EQ(hv_vcpus_exit(nullptr, 0), HV_SUCCESS);
   hv_vcpu_t unknown = 17;
   EXPECT_EQ(hv_vcpus_exit(&unknown, 1), HV_BAD_ARGUMENT);
@@ -267,6 +267,7 @@ TEST_F(SimFrameworkTest, AGicThatIsNotThereYetSaysSo) {
   EXPECT_EQ(hv_gic_set_spi(31, true), HV_BAD_ARGUMENT);
   EXPECT_EQ(hv_gic_set_spi(1020, true), HV_BAD_ARGUMENT);
   EXPECT_EQ(hv_gic_state_create(), nullptr);
+  EXPECT_EQ(hv_vcpu_run(vcpu), HV_UNSUPPORTED) << "a guest would miss its interrupt controller";
 }
 
 }  // namespace

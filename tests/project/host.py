@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -70,6 +71,11 @@ def missing_programs() -> dict[str, bool]:
     return {condition: not path.exists() for condition, path in needed.items()}
 
 
+def hvf_sim_works() -> bool:
+    """What hvf/sim needs: QEMU as its CPU, and the tools that build its monitor."""
+    return all(shutil.which(name) for name in ("qemu-system-aarch64", "clang++", "ld.lld"))
+
+
 def temporary_folder_is_memory() -> bool:
     """The file system of the longest mount point that holds the temporary folder is a tmpfs."""
     folder = os.path.realpath(tempfile.gettempdir())
@@ -89,6 +95,7 @@ def conditions() -> dict[str, bool]:
         "always": True,
         "no-linux": False,
         "no-kvm": not kvm_works(),
+        "no-hvf-sim": not hvf_sim_works(),
         "no-kvm-pvm": not kvm_works() or not os.access("/sys/module/kvm_pvm", os.F_OK),
         "no-userfaultfd": not userfaultfd_works(),
         "no-soft-dirty": not soft_dirty_works(),

@@ -1,0 +1,20 @@
+// The simulation.
+#include "hvf/platform.h"
+
+#include "hvf/sim/diagnosis.h"
+
+namespace stasis::hvf {
+
+Platform platform() {
+  return {BackendKind::kHvfSim, "hvf-sim"};
+}
+
+Result<void> check_platform() {
+  return sim::check_engine_available();
+}
+
+std::string failure_detail() {
+  return sim::last_failure();
+}
+
+}  // namespace stasis::hvf
