@@ -56,6 +56,11 @@ class HvfBackend final : public HypervisorBackend {
                        " are possible (the design's limit is " + std::to_string(kVcpusMax) +
                        ", this host's is " + std::to_string(capabilities_.host_vcpus_max) + ")"};
     }
+    if (config.dirty_ring_entries != 0) {
+      return Error{Errc::kNotSupported, 0,
+                   std::string(name()) + ": Hypervisor.framework keeps no dirty rings; use "
+                                         "--tracker protection"};
+    }
     return HvfVm::create(config.vcpus, kPageBytes);
   }
 

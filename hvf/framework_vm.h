@@ -28,7 +28,7 @@ class HvfVm final : public Vm {
   Result<void> map(GuestMemory& memory, Access access) override;
   Result<void> protect(std::span<const GpaRange> ranges, Access access) override;
   Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) override;
-  DirtyLog* dirty_log() override { return nullptr; }
+  DirtyLog* dirty_log(DirtyLogKind /*kind*/) override { return nullptr; }
 
   // For vCPUs, any thread.
 

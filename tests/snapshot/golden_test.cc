@@ -151,8 +151,11 @@ Result<void> write_golden_snapshots(const std::string& to) {
   STASIS_TRY(write_one(to, "v1_x86_lz4", kX86, Layout::kPacked, Codec::kLz4, "", {}, 0));
   STASIS_TRY(write_one(to, "v1_x86_diff", kX86, Layout::kPacked, Codec::kLz4, "v1_x86_lz4",
                        {{Gpa{0x3000}, 8192}}, 1));
-  return write_one(to, "v1_x86_diff_of_diff", kX86, Layout::kMappable, Codec::kNone, "v1_x86_diff",
-                   {{Gpa{1 * kMiB}, 4096}}, 2);
+  STASIS_TRY(write_one(to, "v1_x86_diff_of_diff", kX86, Layout::kMappable, Codec::kNone,
+                       "v1_x86_diff", {{Gpa{1 * kMiB}, 4096}}, 2));
+  // With a mark behind its payload.
+  return write_one(to, "v1_toy_marked", Architecture::kToy, Layout::kMappable, Codec::kNone, "", {},
+                   0);
 }
 
 // Not a test: see the top of the file.
