@@ -58,8 +58,9 @@ class HvfBackend final : public HypervisorBackend {
     }
     if (config.dirty_ring_entries != 0) {
       return Error{Errc::kNotSupported, 0,
-                   std::string(name()) + ": Hypervisor.framework keeps no dirty rings; use "
-                                         "--tracker protection"};
+                   std::string(name()) +
+                       ": Hypervisor.framework keeps no dirty rings; use "
+                       "--tracker protection"};
     }
     return HvfVm::create(config.vcpus, kPageBytes);
   }
