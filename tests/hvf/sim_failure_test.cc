@@ -1,4 +1,5 @@
 // A QEMU that dies is an error with a reason, never a hang, and nothing of it stays behind.
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/experiments/temporary_directory.h"
 #include "tests/hvf/sim_fixture.h"
 
 namespace stasis::hvf {
@@ -122,15 +124,36 @@ TEST_F(SimFailureTest, NoQemuOutlivesItsProcess) {
   ::close(ends[1]);
 }
 
-TEST(SimAvailabilityTest, WithoutQemuInPathTheReasonAndTheCureAreSaid) {
-  if (const auto available = sim::check_engine_available(); !available) {
-    GTEST_SKIP() << available.error().to_string();
+class SimAvailabilityTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    skip_without_engine();
+    const char* const set = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread.
+    path_ = set == nullptr ? "" : set;
   }
-  const std::string path = std::getenv("PATH");   // NOLINT(concurrency-mt-unsafe): one thread.
-  ASSERT_EQ(::setenv("PATH", "/nowhere", 1), 0);  // NOLINT(concurrency-mt-unsafe)
+  void TearDown() override { set_path(path_); }
+  static void set_path(const std::string& path) {
+    ASSERT_EQ(::setenv("PATH", path.c_str(), 1), 0);  // NOLINT(concurrency-mt-unsafe)
+  }
+
+ private:
+  std::string path_;
+};
+
+TEST_F(SimAvailabilityTest, WithoutQemuInPathTheReasonAndTheCureAreSaid) {
+  set_path("/nowhere");
   EXPECT_EQ(hv_vm_create(nullptr), HV_ERROR);
   EXPECT_THAT(sim::last_failure(), testing::HasSubstr("install qemu-system-arm"));
-  ASSERT_EQ(::setenv("PATH", path.c_str(), 1), 0);  // NOLINT(concurrency-mt-unsafe)
+}
+
+TEST_F(SimAvailabilityTest, AQemuThatGivesUpIsQuoted) {
+  const experiments::TemporaryDirectory directory;
+  const std::string program =
+      directory.write("qemu-system-aarch64", "#!/bin/sh\necho 'unknown machine' >&2\nexit 3\n");
+  ASSERT_EQ(::chmod(program.c_str(), 0700), 0);
+  set_path(directory.path());
+  EXPECT_EQ(hv_vm_create(nullptr), HV_ERROR);
+  EXPECT_THAT(sim::last_failure(), testing::HasSubstr("QEMU ended with status 3: unknown machine"));
 }
 
 }  // namespace

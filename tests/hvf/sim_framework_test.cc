@@ -44,7 +44,7 @@ class SimFrameworkTest : public testing::Test {
   }
 
   static hv_return_t make_gic(hv_ipa_t distributor, hv_ipa_t redistributor) {
-    const hv_gic_config_t config = hv_gic_config_create();
+    hv_gic_config_t config = hv_gic_config_create();
     EXPECT_NE(config, nullptr);
     EXPECT_EQ(hv_gic_config_set_distributor_base(config, distributor), HV_SUCCESS);
     EXPECT_EQ(hv_gic_config_set_redistributor_base(config, redistributor), HV_SUCCESS);
@@ -112,7 +112,7 @@ TEST_F(SimFrameworkTest, HostMemoryThatIsNotThereOrMappedAlreadyIsRefused) {
 
 TEST_F(SimFrameworkTest, TheConfigurationDecidesGranuleAndAddressSize) {
   const HostMemory page(4 * kPage);
-  const hv_vm_config_t config = hv_vm_config_create();
+  hv_vm_config_t config = hv_vm_config_create();
   std::uint32_t bits_max = 0;
   ASSERT_EQ(hv_vm_config_get_max_ipa_size(&bits_max), HV_SUCCESS);
   EXPECT_EQ(hv_vm_config_set_ipa_size(config, bits_max + 1), HV_BAD_ARGUMENT);

@@ -113,8 +113,8 @@ TEST_F(SimGuestTest, DeviceAccessesAreDecodedFromTheirSyndrome) {
   put(0, code.store(6, 5, 2).load(7, 5, 4).load_signed_byte(8, 5).store(31, 5, 8).hvc(0));
   SimVcpu vcpu;
   struct Expected {
-    bool is_write;
-    std::uint8_t width_bytes;
+    bool is_write = false;
+    std::uint8_t width_bytes = 0;
     GeneralRegister reg;
   };
   std::uint64_t pc = begin;

@@ -28,7 +28,7 @@ class SimStateTest : public SimGuestTest {
 // The bits that mean something for a guest that only leaves again: whatever else a register has is
 // for the CPU to keep or not. Timers and translation stay off.
 std::uint64_t usable_bits(std::uint16_t encoding) {
-  static const std::map<std::uint16_t, std::uint64_t> kBits = {
+  static const std::map<std::uint16_t, std::uint64_t> bits_of = {
       {HV_SYS_REG_SCTLR_EL1, 0x30d00800},
       {HV_SYS_REG_ACTLR_EL1, 2},
       {HV_SYS_REG_CPACR_EL1, 0x300000},
@@ -55,8 +55,8 @@ std::uint64_t usable_bits(std::uint16_t encoding) {
   if (is_debug) {
     return (encoding & 1U) == 0 ? 0xfffffffffffc : 0;  // Addresses; controls stay off.
   }
-  const auto found = kBits.find(encoding);
-  return found == kBits.end() ? UINT64_MAX : found->second;
+  const auto found = bits_of.find(encoding);
+  return found == bits_of.end() ? UINT64_MAX : found->second;
 }
 
 Arm64VcpuState with_random_values(Arm64VcpuState state, std::uint64_t seed) {
