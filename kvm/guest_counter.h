@@ -1,7 +1,7 @@
 // Asks KVM where a vCPU's time-stamp counter stands against the host's.
 //
-// For KVM on VT-x and SVM. Under the PVM module a guest reads the host's counter, and what KVM
-// believes about an offset says nothing.
+// For KVM on VT-x and SVM. Under the PVM module a guest reads the host's counter, whatever offset
+// the module keeps (0, as long as nobody sets the counter).
 #pragma once
 
 #include <cstdint>

@@ -157,8 +157,7 @@ Result<void> run_guest(int vcpu, const kvm_run& run) {
 
 // The guest's counter at its first instruction, on the host's clock. A counter that lies between
 // the anchors, which are milliseconds of the centuries that it can count, is the host's own: so it
-// is under the PVM module, where KVM's word about an offset says nothing. A new VM's own starts
-// near 0.
+// is under the PVM module, which is not asked. A new VM's own starts near 0.
 Result<session::TscConversion> place(std::uint64_t counter, const session::TscAnchor& before,
                                      const session::TscAnchor& after, const kvm::KvmFd& vcpu) {
   if (const auto shared = session::convert_tsc(counter, before, after)) {

@@ -131,7 +131,7 @@ TEST(Format, AValueWithoutAnIntervalNeverReadsAsOneUnlessItIsOne) {
                          .figures = {}});
   };
   EXPECT_EQ(shown(0.99996), "0.99996");
-  EXPECT_EQ(shown(0.9999999994), "0.9999999994");
+  EXPECT_EQ(shown(0.9999999994), "0.999999999");
   EXPECT_NE(shown(std::nextafter(1.0, 0.0)), "1");
   EXPECT_EQ(shown(0.9943), "0.994");
   EXPECT_EQ(shown(1), "1");
