@@ -1,8 +1,7 @@
 /* The page from which the vDSO tells the time: what the host writes and the guest reads. The host
  * writes while the guest is out of it, wherever that was interrupted. For C, which the vDSO is
  * written in, and C++. */
-#ifndef STASIS_GUESTS_LINUX_VM_VDSO_TIME_PAGE_H
-#define STASIS_GUESTS_LINUX_VM_VDSO_TIME_PAGE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -23,5 +22,3 @@ enum {
   STASIS_TIME_PAGE_BYTES = 4096,
 };
 /* NOLINTEND */
-
-#endif

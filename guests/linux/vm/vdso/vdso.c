@@ -68,19 +68,14 @@ static int64_t now_ns(int is_real) {
 
 /* Negative: one that only the kernel knows. */
 static int is_real(int clock) {
-  switch (clock) {
-    case REALTIME:
-    case REALTIME_COARSE:
-    case TAI:
-      return 1;
-    case MONOTONIC:
-    case MONOTONIC_RAW:
-    case MONOTONIC_COARSE:
-    case BOOTTIME:
-      return 0;
-    default:
-      return -1;
+  /* No switch: a compiler may make a table of addresses of it, which would need relocations. */
+  const unsigned real = 1U << REALTIME | 1U << REALTIME_COARSE | 1U << TAI;
+  const unsigned monotonic =
+      1U << MONOTONIC | 1U << MONOTONIC_RAW | 1U << MONOTONIC_COARSE | 1U << BOOTTIME;
+  if ((unsigned)clock > TAI) {
+    return -1;
   }
+  return (real >> clock & 1U) != 0 ? 1 : (monotonic >> clock & 1U) != 0 ? 0 : -1;
 }
 
 int __vdso_clock_gettime(int clock, struct timespec64* time);
