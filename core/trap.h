@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,13 @@ struct X86TrapRegisters {
   X86Segment cs, ss;  // Their privilege level is the vCPU's.
   std::uint64_t fs_base = 0, gs_base = 0;
   std::uint64_t cr2 = 0;  // Read only.
+};
+
+// The time-stamp counter that a guest reads is the host's RDTSC plus `offset`, at the same rate.
+// Value.
+struct X86GuestCounter {
+  std::uint64_t offset = 0;
+  std::uint32_t khz = 0;
 };
 
 // A vCPU's registers between an exit and the next entry, as cheaply as the backend can; part of a
@@ -38,6 +46,9 @@ class X86TrapAccess {
   // After an ExitCanceled: no exception or interrupt is on its way to the instruction that comes
   // next, so that other registers may take the place of these.
   virtual Result<bool> is_between_instructions() = 0;
+  // Nothing where the counter is not one to tell the time from: its rate is unknown or not
+  // constant, or the guest's runs at another rate.
+  [[nodiscard]] virtual std::optional<X86GuestCounter> guest_counter() = 0;
 };
 
 // A device whose writes are traps (Device::trap_handler()): called instead of Device::write(), on
@@ -50,9 +61,8 @@ class TrapHandler {
   // The vCPU was taken out of the guest at an instruction boundary, as the last plan asked; now and
   // then without a reason that is still there.
   virtual Result<WriteOutcome> on_interrupt(X86TrapAccess& cpu, DeviceHost& host) = 0;
-  // Asked before a vCPU enters the guest after it has been outside: started, restored, resumed,
-  // woken.
-  virtual InterruptPlan plan_interrupt() = 0;
+  // Before a vCPU enters the guest after it has been outside: started, restored, resumed, woken.
+  virtual Result<InterruptPlan> before_entry(X86TrapAccess& cpu, DeviceHost& host) = 0;
 };
 
 }  // namespace stasis

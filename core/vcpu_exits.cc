@@ -41,10 +41,8 @@ void VcpuThread::run_in_guest(WriteFaultHandler* handler) {
     context_.milestones->record(Milestone::kVcpuEnter);
   }
   Next next = Next::kEnterGuest;
-  if (context_.trap_handler != nullptr) {
-    if (Result<void> planned = plan_interrupt(context_.trap_handler->plan_interrupt()); !planned) {
-      next = fail(MachineEvent::Kind::kHostFailed, std::move(planned).error());
-    }
+  if (Result<void> prepared = before_entry(); !prepared) {
+    next = fail(MachineEvent::Kind::kHostFailed, std::move(prepared).error());
   }
   while (next == Next::kEnterGuest) {
     ++counters_.entries;
@@ -135,6 +133,16 @@ Result<WriteOutcome> VcpuThread::trap(TrapHandler& handler, std::uint64_t offset
     return Error{Errc::kNotSupported, 0, "this backend gives no access to registers at a trap"};
   }
   return handler.on_trap(offset, *access, context_.host);
+}
+
+Result<void> VcpuThread::before_entry() {
+  X86TrapAccess* const access = vcpu_->trap_access();
+  if (context_.trap_handler == nullptr || access == nullptr) {
+    return {};  // A trap will say that there is no access.
+  }
+  STASIS_ASSIGN(const InterruptPlan plan,
+                context_.trap_handler->before_entry(*access, context_.host));
+  return plan_interrupt(plan);
 }
 
 Result<void> VcpuThread::plan_interrupt(const InterruptPlan& plan) {

@@ -178,7 +178,7 @@ void VcpuThread::wake() {
   work_.notify_one();
 }
 
-// A vCPU that is outside is told by plan_interrupt() before it enters.
+// A vCPU that is outside is told by before_entry().
 void VcpuThread::interrupt() {
   if (inside_ && may_run_) {
     interrupted_ = true;

@@ -112,6 +112,7 @@ class VcpuThread {
   Result<WriteOutcome> trap(TrapHandler& handler, std::uint64_t offset);
   Next after_write(WriteOutcome outcome);
   Next canceled();
+  Result<void> before_entry();
   Result<void> plan_interrupt(const InterruptPlan& plan);
   void interrupt() STASIS_REQUIRES(mutex_);  // Any thread.
   Next write_fault(Gpa gpa, WriteFaultHandler* handler);

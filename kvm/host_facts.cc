@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include "kvm/flexible_array.h"
@@ -213,6 +215,19 @@ std::vector<X86CpuidEntry> HostFacts::essential_cpuid() const {
   add(0x80000001, 0, false);
   add(0x80000008, 0, false);
   return entries;
+}
+
+bool HostFacts::host_trusts_counter() {
+  const MutexLock lock(mutex_);
+  if (!trusts_counter_) {
+    std::array<char, 16> name{};
+    const UniqueFd fd(::open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                             O_RDONLY | O_CLOEXEC));
+    const ssize_t size = fd.get() >= 0 ? ::read(fd.get(), name.data(), name.size()) : 0;
+    trusts_counter_ =
+        size > 0 && std::string_view(name.data(), static_cast<std::size_t>(size)) == "tsc\n";
+  }
+  return *trusts_counter_;
 }
 
 }  // namespace stasis::kvm

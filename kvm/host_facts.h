@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,10 @@ class HostFacts {
   // Removes an MSR that the kernel lists but cannot read.
   void forget_msr(std::uint32_t index);
 
+  // Whether the host's kernel itself tells the time from the time-stamp counter: then it is
+  // constant, and the same on all CPUs.
+  [[nodiscard]] bool host_trusts_counter();
+
   // The CPUID list for a new vCPU, with APIC id 0. See decision 0009 for what is in it under kPvm.
   Result<std::vector<X86CpuidEntry>> guest_cpuid();
 
@@ -73,6 +78,7 @@ class HostFacts {
   Mutex mutex_;
   std::vector<std::uint32_t> msr_indices_ STASIS_GUARDED_BY(mutex_);
   std::vector<X86CpuidEntry> guest_cpuid_ STASIS_GUARDED_BY(mutex_);
+  std::optional<bool> trusts_counter_ STASIS_GUARDED_BY(mutex_);
 };
 
 }  // namespace stasis::kvm

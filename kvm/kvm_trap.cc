@@ -1,5 +1,8 @@
 #include "kvm/kvm_trap.h"
 
+#include <x86intrin.h>
+
+#include "kvm/flexible_array.h"
 #include "kvm/vcpu_state_io.h"
 #include "kvm/x86_transfer.h"
 
@@ -75,6 +78,39 @@ Result<bool> KvmTrapAccess::is_between_instructions() {
   return !events.exception_injected && !events.exception_pending && !events.interrupt_injected &&
          events.interrupt_shadow == 0 && !events.nmi_injected && !events.nmi_pending &&
          !events.smi_pending && !events.triple_fault_pending;
+}
+
+// Under PVM a guest reads the host's counter, whatever KVM was told. Elsewhere KVM adds an offset,
+// and may scale; that it only adds is tried out.
+std::optional<X86GuestCounter> KvmTrapAccess::guest_counter() {
+  if (!facts_.host_trusts_counter()) {
+    return std::nullopt;
+  }
+  const int khz = vcpu_.attempt(kGetTscKhz, 0);
+  if (khz <= 0) {
+    return std::nullopt;
+  }
+  X86GuestCounter counter{.offset = 0, .khz = static_cast<std::uint32_t>(khz)};
+  if (facts_.features().engine == Engine::kPvm) {
+    return counter;
+  }
+  const kvm_device_attr attribute{
+      .flags = 0,
+      .group = KVM_VCPU_TSC_CTRL,
+      .attr = KVM_VCPU_TSC_OFFSET,
+      .addr = reinterpret_cast<std::uintptr_t>(&counter.offset)};  // NOLINT
+  if (vcpu_.attempt(kGetDeviceAttr, &attribute) < 0) {
+    return std::nullopt;  // Before Linux 5.16.
+  }
+  constexpr std::uint32_t kIa32Tsc = 0x10;
+  FlexibleArray<kvm_msrs, kvm_msr_entry> list(1);
+  list->nmsrs = 1;
+  list->entries[0].index = kIa32Tsc;
+  const std::uint64_t before = __rdtsc() + counter.offset;
+  const int read = vcpu_.attempt(kGetMsrs, list.get());
+  const std::uint64_t after = __rdtsc() + counter.offset;
+  const std::uint64_t guest = list->entries[0].data;
+  return read == 1 && guest - before <= after - before ? std::optional(counter) : std::nullopt;
 }
 
 }  // namespace stasis::kvm

@@ -25,6 +25,7 @@ class KvmTrapAccess final : public X86TrapAccess {
   Result<std::vector<std::byte>> extended_state() override;
   Result<void> set_extended_state(std::span<const std::byte> xsave) override;
   Result<bool> is_between_instructions() override;
+  [[nodiscard]] std::optional<X86GuestCounter> guest_counter() override;
 
  private:
   [[nodiscard]] bool can_share() const noexcept;

@@ -54,6 +54,15 @@ struct RunLimit {
   bool until_request = false;             // Until post_request(): another thread waits for files.
 };
 
+// How the guest's clocks follow from a counter that the host and the guest read alike. Value.
+struct CounterTime {
+  std::uint64_t counter = 0;  // When the clocks were:
+  std::int64_t monotonic_ns = 0;
+  std::int64_t real_ns = 0;
+  std::uint64_t multiplier =
+      0;  // Of one count, in nanoseconds times 2^32. 0: they do not follow it.
+};
+
 // One process with its threads, descriptors, file systems, signals and timers. Deterministic given
 // its inputs. All calls on the vCPU's thread, or while the vCPU is out of the guest.
 class Kernel {
@@ -71,6 +80,12 @@ class Kernel {
   // After kContinue. No limit while no other thread could use the vCPU and no timer is running
   // whose signal could interrupt the process.
   [[nodiscard]] virtual RunLimit run_limit() = 0;
+  // From now on the clocks follow a counter of `khz` thousand counts a second, which only grows:
+  // what system calls tell and what the guest computes from it are the same.
+  using Counter = std::function<std::uint64_t()>;
+  virtual CounterTime follow_counter(Counter counter, std::uint32_t khz) = 0;
+  // The same, when it has become another since: real time is the host's, which may be set.
+  [[nodiscard]] virtual std::optional<CounterTime> corrected_time() = 0;
   // After kWait: the owner has something new (a request) or the deadline has passed.
   virtual AfterTrap wake(TrapCpu& cpu) = 0;
   // While waiting: the earliest timer, if any.

@@ -156,7 +156,9 @@ class TrappingDevice final : public Device, private TrapHandler {
     return WriteOutcome{};
   }
   Result<WriteOutcome> on_interrupt(X86TrapAccess&, DeviceHost&) override { return WriteOutcome{}; }
-  InterruptPlan plan_interrupt() override { return {}; }
+  Result<InterruptPlan> before_entry(X86TrapAccess&, DeviceHost&) override {
+    return InterruptPlan{};
+  }
 };
 
 TEST_F(MachineTest, ATrapOnABackendWithoutRegisterAccessIsAHostFailureThatSaysSo) {

@@ -179,5 +179,57 @@ TEST_F(LinuxSession, AWarmPythonAnswers) {
   EXPECT_EQ(ask(*restore("python"), R"({"n": 7})"), R"({"square": 49})");
 }
 
+std::uint64_t calls_of(Session& session, std::string_view name) {
+  const SessionCounters counters = must(session.counters());
+  for (const auto& call : counters.linux_guest->calls) {
+    if (call.name == name) {
+      return call.calls;
+    }
+  }
+  return 0;
+}
+
+std::int64_t monotonic_in(const std::string& answer) {
+  return std::stoll(answer.substr(answer.rfind(' ') + 1));
+}
+
+TEST_F(LinuxSession, ClocksReadInTheGuestAndByTheHostAgreeAlsoOverRestores) {
+  auto session = launch(LINUX_PROGRAMS "clocks");
+  must(session->wait_ready(kWait));
+  std::string answer = ask(*session, "a");
+  EXPECT_THAT(answer, HasSubstr("ok ")) << answer;
+  for (int i = 0; i < 3; ++i) {
+    must(session->save(path("clocks" + std::to_string(i)), {}));
+    const std::int64_t before = monotonic_in(answer);
+    session = restore("clocks" + std::to_string(i), {.policy = i == 1 ? "eager" : "lazy"});
+    answer = ask(*session, "b");
+    EXPECT_THAT(answer, HasSubstr("ok ")) << answer;
+    EXPECT_GT(monotonic_in(answer), before) << "it goes on from where it was";
+  }
+}
+
+TEST_F(LinuxSession, TheVdsoSparesTheSystemCalls) {
+  auto session = launch(LINUX_PROGRAMS "clocks");
+  must(session->wait_ready(kWait));
+  must(session->save(path("warm"), {}));
+  session = restore("warm");
+  const std::string answer = ask(*session, "a");
+  ASSERT_THAT(answer, HasSubstr("ok ")) << answer;
+  // Those that the program asked for itself, and those of the one clock that only the kernel knows.
+  constexpr std::uint64_t kAsked = 7 * 20, kProcessorTime = 180, kNoSuchClock = 1;
+  const std::uint64_t made = calls_of(*session, "clock_gettime");
+  EXPECT_EQ(calls_of(*session, "getcpu"), 0U);
+  std::string source;
+  std::ifstream("/sys/devices/system/clocksource/clocksource0/current_clocksource") >> source;
+  if (source != "tsc") {
+    EXPECT_GT(made, 1000U)
+        << "where the host does not trust its counter, the guest must not either";
+    return;
+  }
+  EXPECT_EQ(made, kAsked + kProcessorTime + kNoSuchClock);
+  EXPECT_EQ(calls_of(*session, "gettimeofday"), 1U);
+  EXPECT_EQ(calls_of(*session, "time"), 0U);
+}
+
 }  // namespace
 }  // namespace stasis::session

@@ -30,6 +30,12 @@ class KernelImpl final : public Kernel {
   [[nodiscard]] RunLimit run_limit() override {
     return process_.has_exited ? RunLimit() : scheduler_.run_limit();
   }
+  CounterTime follow_counter(Counter counter, std::uint32_t khz) override {
+    return process_.clock.follow(std::move(counter), khz);
+  }
+  [[nodiscard]] std::optional<CounterTime> corrected_time() override {
+    return process_.clock.correct();
+  }
   AfterTrap wake(TrapCpu& cpu) override;
   [[nodiscard]] std::optional<MonotonicNs> deadline() const override {
     return scheduler_.deadline();

@@ -1,5 +1,6 @@
 // GuestAddressSpace: frames behind pages.
 #include <algorithm>
+#include <cstring>
 
 #include "core/check.h"
 #include "guests/linux/vm/guest_address_space.h"
@@ -39,6 +40,23 @@ void GuestAddressSpace::for_each_leaf(std::uint64_t begin, std::uint64_t end, Vi
     }
     at = align_down(at, size) + size;
   }
+}
+
+void GuestAddressSpace::write_time_page(stasis_time_page page) {
+  const Vma* const vma = vmas_.find(time_page_address());
+  const auto leaf = tables_.find(time_page_address());
+  if (vma == nullptr || vma->name != kTimePageName || vma->file != nullptr || !leaf ||
+      leaf->is_huge || (leaf->value & pte::kPresent) == 0 ||
+      (leaf->value & pte::kAddress) < layout::tables_end(memory_bytes_)) {
+    return;
+  }
+  const Gpa frame{leaf->value & pte::kAddress};
+  std::uint32_t sequence = 0;
+  const auto old = ram_.view(frame, sizeof(sequence));
+  std::memcpy(&sequence, old.data(), old.size());
+  page.sequence = sequence + 1;
+  const auto out = ram_.to_write(frame, sizeof(page));
+  std::memcpy(out.data(), &page, out.size());
 }
 
 bool GuestAddressSpace::split_edges(std::uint64_t begin, std::uint64_t end) {

@@ -108,6 +108,9 @@ SysResult GuestAddressSpace::remap(UserAddress old_begin, std::uint64_t old_size
   if (found == nullptr) {
     return -EFAULT;
   }
+  if (found->name == kTimePageName) {
+    return -EINVAL;  // Whoever finds a moved one after a restore would read another host's time.
+  }
   if (old_size == 0) {
     return -EINVAL;  // It would duplicate a shared mapping.
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
@@ -13,6 +14,7 @@
 #include "guests/linux/vm/frame_allocator.h"
 #include "guests/linux/vm/guest_ram.h"
 #include "guests/linux/vm/page_tables.h"
+#include "guests/linux/vm/vdso/time_page.h"
 #include "guests/linux/vm/vma_map.h"
 
 namespace stasis::linux_guest::vm {
@@ -56,6 +58,11 @@ class GuestAddressSpace final : public AddressSpace {
   void set_plan(const AddressPlan& plan);
   [[nodiscard]] const AddressPlan& plan() const { return plan_; }
 
+  // The time page of the vDSO (vdso/time_page.h), which the process can only read; its sequence is
+  // the next. Nothing happens where the process has no such page, or no longer.
+  void write_time_page(stasis_time_page page);
+  [[nodiscard]] std::uint64_t time_page_address() const { return plan_.mmap_top + kTimePageGap; }
+
   Resolution resolve(UserAddress address, Access access);
   // Page-table entries that the guest has to write again before ring 3 runs on.
   [[nodiscard]] std::vector<EntryRun>& rewrites() { return tables_.rewrites(); }
@@ -84,6 +91,9 @@ class GuestAddressSpace final : public AddressSpace {
 
   static constexpr std::uint64_t kFaultPages = 16;
   static constexpr std::uint64_t kFaultPagesMax = 256;  // When faults follow each other.
+  // Between what mmap() places and the stack's lowest place.
+  static constexpr std::uint64_t kTimePageGap = std::uint64_t{1} << 20U;
+  static constexpr std::string_view kTimePageName = "[vvar]";
   static constexpr std::uint64_t kMappingsMax = 65530;  // As vm.max_map_count.
 
  private:

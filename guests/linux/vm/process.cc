@@ -1,5 +1,9 @@
 #include "guests/linux/vm/process.h"
 
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
 #include <utility>
 
 #include "core/text.h"
@@ -235,6 +239,9 @@ Result<WriteOutcome> LinuxProcess::proceed(Cpu& cpu, AfterTrap after) {
 }
 
 Result<WriteOutcome> LinuxProcess::enter_process(Cpu& cpu, std::optional<MachineEvent> event) {
+  if (const std::optional<CounterTime> time = kernel_->corrected_time()) {
+    publish(*time);
+  }
   std::vector<EntryRun>& rewrites = space_->rewrites();
   if (rewrites.empty()) {
     mode_ = Mode::kUser;
@@ -250,6 +257,48 @@ Result<WriteOutcome> LinuxProcess::enter_process(Cpu& cpu, std::optional<Machine
   }
   return WriteOutcome{
       .after = AfterWrite::kContinue, .event = std::move(event), .interrupt = plan_interrupt()};
+}
+
+// What the time page has from before a restore must not be seen.
+Result<InterruptPlan> LinuxProcess::before_entry(X86TrapAccess& access, DeviceHost& host) {
+  if (!ram_.is_attached()) {
+    STASIS_TRY(attach(host.memory()));
+  }
+  if (!has_told_time_ && mode_ != Mode::kEnded) {
+    tell_time(access);
+  }
+  return plan_interrupt();
+}
+
+void LinuxProcess::tell_time(X86TrapAccess& access) {
+  has_told_time_ = true;
+  CounterTime time;
+#if defined(__x86_64__)
+  if (const std::optional<X86GuestCounter> counter = access.guest_counter()) {
+    time = kernel_->follow_counter(
+        [offset = counter->offset] {
+          _mm_lfence();  // As the vDSO does: not before what precedes it.
+          return __rdtsc() + offset;
+        },
+        counter->khz);
+  }
+#else
+  static_cast<void>(access);
+#endif
+  publish(time);
+}
+
+void LinuxProcess::publish(const CounterTime& time) {
+  stasis_time_page page{};
+  if (time.multiplier != 0) {
+    page = {.sequence = 0,
+            .mode = STASIS_TIME_BY_COUNTER,
+            .counter = time.counter,
+            .monotonic_ns = time.monotonic_ns,
+            .real_ns = time.real_ns,
+            .multiplier = time.multiplier};
+  }
+  space_->write_time_page(page);
 }
 
 InterruptPlan LinuxProcess::plan_interrupt() {

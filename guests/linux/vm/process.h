@@ -117,7 +117,10 @@ class LinuxProcess final : public Device, private TrapHandler {
   Result<WriteOutcome> on_trap(std::uint64_t offset, X86TrapAccess& access,
                                DeviceHost& host) override;
   Result<WriteOutcome> on_interrupt(X86TrapAccess& access, DeviceHost& host) override;
-  InterruptPlan plan_interrupt() override;
+  Result<InterruptPlan> before_entry(X86TrapAccess& access, DeviceHost& host) override;
+  [[nodiscard]] InterruptPlan plan_interrupt();
+  void tell_time(X86TrapAccess& access);
+  void publish(const CounterTime& time);
   [[nodiscard]] Result<bool> is_preemptible(X86TrapAccess& access,
                                             const X86TrapRegisters& registers);
   Result<void> attach(GuestMemory& memory);
@@ -160,6 +163,7 @@ class LinuxProcess final : public Device, private TrapHandler {
   MachineEvent ended_;     // In mode kEnded: how, for whoever lets it run again.
   bool was_ready_ = false;
   bool is_restored_ = false;
+  bool has_told_time_ = false;  // The time page is this host's.
   Counters counters_;
   struct {
     std::uint64_t rip = 0, address = 0, times = 0;

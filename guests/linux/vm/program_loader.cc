@@ -5,6 +5,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -13,6 +14,7 @@
 
 #include "core/text.h"
 #include "guests/linux/vm/program_image.h"
+#include "guests/linux/vm/vdso_image.h"
 
 namespace stasis::linux_guest::vm {
 namespace {
@@ -53,6 +55,7 @@ class Sequence {
 
 enum AuxiliaryType : std::uint64_t {  // getauxval(3), <elf.h>
   kAtNull = 0,
+  kAtIgnore = 1,
   kAtPhdr = 3,
   kAtPhent = 4,
   kAtPhnum = 5,
@@ -71,6 +74,7 @@ enum AuxiliaryType : std::uint64_t {  // getauxval(3), <elf.h>
   kAtRandom = 25,
   kAtHwcap2 = 26,
   kAtExecfn = 31,
+  kAtSysinfoEhdr = 33,
   kAtMinsigstksz = 51,
 };
 
@@ -163,6 +167,38 @@ Result<std::shared_ptr<const ProgramFile>> open_interpreter(const std::string& p
   return ProgramFile::open(path, kInterpreterFileId);
 }
 
+// The vDSO behind its time page; 0: there is none.
+Result<std::uint64_t> map_vdso(GuestAddressSpace& space, const std::string& program) {
+  const std::span<const std::byte> image = vdso_image();
+  if (image.empty()) {
+    return std::uint64_t{0};
+  }
+  const std::uint64_t page = space.time_page_address();
+  const std::uint64_t begin = page + STASIS_TIME_PAGE_BYTES;
+  const std::uint64_t size = align_up(image.size(), kPageBytes);
+  const auto map = [&space](std::uint64_t at, std::uint64_t bytes, std::string_view name) {
+    return space.map({.hint = {at},
+                      .size_bytes = bytes,
+                      .protection = Protection::kRead | Protection::kWrite,
+                      .placement = MapRequest::Placement::kFixedNoReplace,
+                      .name = std::string(name)}) >= 0;
+  };
+  if (!map(page, STASIS_TIME_PAGE_BYTES, GuestAddressSpace::kTimePageName) ||
+      !map(begin, size, "[vdso]")) {
+    return out_of_space(program);
+  }
+  STASIS_TRY(write_all(space, begin, image, program));
+  const std::array<std::byte, sizeof(stasis_time_page)> empty{};
+  STASIS_TRY(write_all(space, page, empty, program));
+  if (space.protect({page}, STASIS_TIME_PAGE_BYTES, Protection::kRead) != 0 ||
+      space.protect({begin}, size, Protection::kRead | Protection::kExecute) != 0) {
+    return out_of_space(program);
+  }
+  // No processor has seen these pages: nothing has to be written again.
+  space.rewrites().clear();
+  return begin;
+}
+
 // Builds the first stack from its top downwards (System V ABI, AMD64 supplement, 3.4.1).
 class StackBuilder {
  public:
@@ -204,7 +240,7 @@ struct Placed {
 
 Result<std::uint64_t> build_stack(GuestAddressSpace& space, const ProgramRequest& request,
                                   std::uint64_t top, const Placed& program,
-                                  std::uint64_t interpreter_base) {
+                                  std::uint64_t interpreter_base, std::uint64_t vdso) {
   StackBuilder stack(space, top - 8, request.executable);
   STASIS_ASSIGN(const std::uint64_t name, stack.push_text(request.executable));
   STASIS_ASSIGN(const auto environment, stack.push_texts(request.environment));
@@ -222,6 +258,7 @@ Result<std::uint64_t> build_stack(GuestAddressSpace& space, const ProgramRequest
   const std::uint64_t headers =
       image.headers_address == 0 ? 0 : program.bias + image.headers_address;
   for (const auto& [type, value] : std::initializer_list<std::pair<AuxiliaryType, std::uint64_t>>{
+           {vdso == 0 ? kAtIgnore : kAtSysinfoEhdr, vdso},
            {kAtMinsigstksz, hardware.signal_stack_bytes},
            {kAtHwcap, hardware.hwcap},
            {kAtPagesz, kPageBytes},
@@ -314,8 +351,9 @@ Result<LoadedProgram> load_program(GuestAddressSpace& space, const ProgramReques
                  .name = "[stack]"}) < 0) {
     return out_of_space(request.executable);
   }
+  STASIS_ASSIGN(const std::uint64_t vdso, map_vdso(space, request.executable));
   STASIS_ASSIGN(loaded.registers.rsp,
-                build_stack(space, request, stack_top, program, interpreter_base));
+                build_stack(space, request, stack_top, program, interpreter_base, vdso));
   loaded.registers.rip = entry;
   constexpr std::uint64_t kInterruptsOn = 0x200, kAlwaysOne = 2;
   loaded.registers.rflags = kInterruptsOn | kAlwaysOne;

@@ -25,6 +25,8 @@ class TestKernel final : public Kernel {
   // Its processes have one thread and no timer.
   AfterTrap preempt(TrapCpu&) override { return AfterTrap::kContinue; }
   [[nodiscard]] RunLimit run_limit() override { return {}; }
+  CounterTime follow_counter(Counter, std::uint32_t) override { return {}; }
+  [[nodiscard]] std::optional<CounterTime> corrected_time() override { return std::nullopt; }
   [[nodiscard]] std::optional<MonotonicNs> deadline() const override { return deadline_; }
   Result<void> post_request(std::span<const std::byte> request) override;
   [[nodiscard]] bool wants_request() const override { return wants_request_; }
