@@ -202,6 +202,20 @@ AfterTrap Scheduler::preempt(TrapCpu& cpu) {
   return enter(nullptr, cpu);
 }
 
+// Before a deadline of its own.
+bool Scheduler::could_run(const Thread& thread) const {
+  if (!thread.wait) {
+    return true;
+  }
+  const Wait& wait = *thread.wait;
+  if (wait.deadline && process_->clock.is_past(*wait.deadline)) {
+    return true;
+  }
+  // What a call of the running thread may have made of it.
+  return !waits_are_known_ && (wait.until == Wait::Until::kReady || wait.is_woken ||
+                               process_->signals.has_deliverable(thread));
+}
+
 RunLimit Scheduler::run_limit() {
   Threads& threads = process_->threads;
   RunLimit limit;
@@ -224,27 +238,17 @@ RunLimit Scheduler::run_limit() {
     if (id == threads.loaded_id()) {
       continue;
     }
-    if (!thread.wait) {
-      others_could_run = true;
-      continue;
+    others_could_run = others_could_run || could_run(thread);
+    if (thread.wait) {
+      limit.until_request = limit.until_request || thread.wait->until == Wait::Until::kReady;
+      if (thread.wait->deadline && !process_->clock.is_past(*thread.wait->deadline)) {
+        add(process_->clock.on_host(*thread.wait->deadline));
+      }
     }
-    const Wait& wait = *thread.wait;
-    limit.until_request = limit.until_request || wait.until == Wait::Until::kReady;
-    if (wait.deadline && !process_->clock.is_past(*wait.deadline)) {
-      add(process_->clock.on_host(*wait.deadline));
-    } else if (wait.deadline) {
-      others_could_run = true;
-    }
-    // What a call of the running thread may have made of it.
-    others_could_run = others_could_run ||
-                       (!waits_are_known_ && (wait.until == Wait::Until::kReady || wait.is_woken ||
-                                              process_->signals.has_deliverable(thread)));
   }
   for (const auto& [number, descriptor] : process_->descriptors.all()) {
-    if (descriptor.file->kind() == FileKind::kTimer) {
-      if (const auto expires = descriptor.file->deadline()) {
-        add(process_->clock.on_host(*expires));
-      }
+    if (descriptor.file->kind() == FileKind::kTimer && descriptor.file->deadline()) {
+      add(process_->clock.on_host(*descriptor.file->deadline()));
     }
   }
   if (others_could_run) {

@@ -306,6 +306,9 @@ InterruptPlan LinuxProcess::plan_interrupt() {
     return {};  // A trap follows.
   }
   const RunLimit limit = kernel_->run_limit();
+  if (interrupt_is_due_) {
+    return {.at = host_clock().now(), .on_wake = limit.until_request};
+  }
   return {.at = limit.until, .on_wake = limit.until_request};
 }
 
@@ -333,8 +336,9 @@ Result<WriteOutcome> LinuxProcess::on_interrupt(X86TrapAccess& access, DeviceHos
   if (!ram_.is_attached()) {
     STASIS_TRY(attach(host.memory()));
   }
-  if (mode_ != Mode::kUser) {
-    return WriteOutcome{};
+  interrupt_is_due_ = mode_ != Mode::kUser;
+  if (interrupt_is_due_) {
+    return WriteOutcome{};  // When it is in ring 3 again.
   }
   STASIS_ASSIGN(const X86TrapRegisters registers, access.registers());
   STASIS_ASSIGN(const bool may_switch, is_preemptible(access, registers));

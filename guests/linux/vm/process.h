@@ -163,7 +163,8 @@ class LinuxProcess final : public Device, private TrapHandler {
   MachineEvent ended_;     // In mode kEnded: how, for whoever lets it run again.
   bool was_ready_ = false;
   bool is_restored_ = false;
-  bool has_told_time_ = false;  // The time page is this host's.
+  bool interrupt_is_due_ = false;  // It came while the process could not be preempted.
+  bool has_told_time_ = false;     // The time page is this host's.
   Counters counters_;
   struct {
     std::uint64_t rip = 0, address = 0, times = 0;
