@@ -48,6 +48,18 @@ constexpr bool has(Protection set, Protection one) {
   return (static_cast<std::uint8_t>(set) & static_cast<std::uint8_t>(one)) != 0;
 }
 
+// The pages of a file that is mapped shared, while they are in the memory of the process: there,
+// and nowhere else, is their content.
+class SharedPages {
+ public:
+  virtual ~SharedPages() = default;
+  // Page `index` of the file; empty: it is not there.
+  [[nodiscard]] virtual std::span<const std::byte> view(std::uint64_t index) const = 0;
+  [[nodiscard]] virtual std::span<std::byte> to_write(std::uint64_t index) = 0;
+  // Bytes of the file, where they are there.
+  virtual void zero(std::uint64_t begin, std::uint64_t end) = 0;
+};
+
 // What a file mapping shows. Immutable, shareable; alive as long as a mapping of it is. A private
 // mapping reads each page at most once, at its first touch, so the content is part of a snapshot
 // only as far as it was touched; the rest is read again after a restore from the same source.
@@ -60,6 +72,15 @@ class MappedFile {
   [[nodiscard]] virtual SysResult read_at(std::uint64_t offset, std::span<std::byte> out) const = 0;
   // Identifies the source in a snapshot, and finds it again after a restore (AddressSpaceFiles).
   [[nodiscard]] virtual std::uint64_t snapshot_id() const = 0;
+
+  // Shared mappings that show what is written, by whichever way: of files that live in the VM.
+  [[nodiscard]] virtual bool can_be_shared() const { return false; }
+  // Where its pages are from now on; null: all of them are back. Borrowed.
+  virtual void share(SharedPages* /*pages*/) const {}
+  // Makes room for a page that is about to be in memory. False: there is none.
+  [[nodiscard]] virtual bool reserve_page(std::uint64_t /*index*/) const { return false; }
+  // A page that has been in memory.
+  virtual void put_back(std::uint64_t /*index*/, std::span<const std::byte> /*page*/) const {}
 };
 
 // Value.
@@ -73,6 +94,7 @@ struct MapRequest {
     kFixedNoReplace
   } placement = Placement::kAnywhere;
   enum class Sharing : std::uint8_t { kPrivate, kShared } sharing = Sharing::kPrivate;
+  bool may_write = false;                       // Shared, of a file: it is open for writing.
   bool grows_down = false;                      // MAP_GROWSDOWN: stacks.
   std::shared_ptr<const MappedFile> file = {};  // Null: anonymous.
   std::uint64_t file_offset = 0;                // A multiple of kPageBytes.
@@ -104,8 +126,8 @@ class AddressSpace : public UserMemory {
   // madvise(2) with its own advice; what has no effect on content may be ignored.
   virtual SysResult advise(UserAddress begin, std::uint64_t size_bytes, int advice) = 0;
   virtual SysResult set_break(UserAddress end) = 0;  // brk(2): the new or the unchanged end.
-  // MAP_SHARED of a file of the tmpfs is not supported (-ENODEV); shared anonymous memory is
-  // private memory of the one process there is.
+  // Shared anonymous memory is private memory of the one process there is. A shared mapping to
+  // write needs a file that can_be_shared(): else -ENODEV.
 
   [[nodiscard]] virtual std::vector<Mapping> mappings() const = 0;  // Ascending.
   // Resident pages and the limit of guest memory, in bytes: for sysinfo, /proc/self/statm.

@@ -179,6 +179,20 @@ TEST_F(LinuxSession, AWarmPythonAnswers) {
   EXPECT_EQ(ask(*restore("python"), R"({"n": 7})"), R"({"square": 49})");
 }
 
+TEST_F(LinuxSession, ASharedFileOfTheTmpfsIsOneFromAllSidesAlsoOverRestores) {
+  auto session = launch(LINUX_PROGRAMS "shared");
+  must(session->wait_ready(kWait));
+  EXPECT_EQ(ask(*session, "a"), "ok 1");
+  EXPECT_EQ(ask(*session, "b"), "ok 2");
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "shared" + std::to_string(i);
+    must(session->save(path(name), {}));
+    session = restore(name, {.policy = i == 1 ? "eager" : "lazy"});
+    EXPECT_EQ(ask(*session, "c"), "ok " + std::to_string(3 + 2 * i));
+    EXPECT_EQ(ask(*session, "d"), "ok " + std::to_string(4 + 2 * i));
+  }
+}
+
 std::uint64_t calls_of(Session& session, std::string_view name) {
   const SessionCounters counters = must(session.counters());
   for (const auto& call : counters.linux_guest->calls) {

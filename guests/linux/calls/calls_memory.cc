@@ -30,9 +30,6 @@ SysResult attach_file(Call& call, MapRequest& request) {
   if (is_shared && has(request.protection, Protection::kWrite) && !file->can_write()) {
     return -EACCES;
   }
-  if (is_shared && file->kind() == FileKind::kTmpfs) {
-    return -ENODEV;
-  }
   if (call[5] % kPageBytes != 0 || call[5] > std::uint64_t{INT64_MAX}) {
     return -EINVAL;
   }
@@ -44,6 +41,7 @@ SysResult attach_file(Call& call, MapRequest& request) {
     return mapping.error();
   }
   request.file = *mapping;
+  request.may_write = is_shared && file->can_write();
   request.file_offset = call[5];
   return 0;
 }

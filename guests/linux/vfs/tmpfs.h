@@ -75,6 +75,14 @@ class TmpfsMapping final : public MappedFile {
     return inode_->read(offset, out);
   }
   [[nodiscard]] std::uint64_t snapshot_id() const override { return id_; }
+  [[nodiscard]] bool can_be_shared() const override { return true; }
+  void share(SharedPages* pages) const override { inode_->share(pages); }
+  [[nodiscard]] bool reserve_page(std::uint64_t index) const override {
+    return inode_->reserve_page(index);
+  }
+  void put_back(std::uint64_t index, std::span<const std::byte> page) const override {
+    inode_->put_back(index, page);
+  }
   [[nodiscard]] const InodePointer& inode() const { return inode_; }
 
  private:

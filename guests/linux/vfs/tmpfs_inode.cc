@@ -58,15 +58,32 @@ SysResult TmpfsInode::read(std::uint64_t offset, std::span<std::byte> out) const
     const std::uint64_t at = offset + done;
     const std::uint64_t in_page = at % kPageBytes;
     const std::uint64_t count = std::min(wanted - done, kPageBytes - in_page);
-    const auto page = pages_.find(at / kPageBytes);
-    if (page == pages_.end()) {
+    const std::span<const std::byte> page = content(at / kPageBytes);
+    if (page.empty()) {
       std::memset(&out[done], 0, count);
     } else {
-      std::memcpy(&out[done], page->second->data() + in_page, count);
+      std::memcpy(&out[done], page.data() + in_page, count);
     }
     done += count;
   }
   return static_cast<SysResult>(done);
+}
+
+std::span<const std::byte> TmpfsInode::content(std::uint64_t index) const {
+  if (shared_ != nullptr) {
+    if (const auto page = shared_->view(index); !page.empty()) {
+      return page;
+    }
+  }
+  const auto found = pages_.find(index);
+  return found == pages_.end() ? std::span<const std::byte>() : std::span(*found->second);
+}
+
+// Beyond the end is what the process has written there, which nobody can see again.
+void TmpfsInode::put_back(std::uint64_t index, std::span<const std::byte> page) {
+  if (index < (size_ + kPageBytes - 1) / kPageBytes) {
+    static_cast<void>(set_page(index, page));  // It was reserved; a snapshot may lie.
+  }
 }
 
 TmpfsInode::Page* TmpfsInode::page_for_write(std::uint64_t index) {
@@ -94,6 +111,11 @@ SysResult TmpfsInode::write(std::uint64_t offset, std::span<const std::byte> byt
       break;
     }
     std::memcpy(page->data() + in_page, &bytes[done], count);
+    if (shared_ != nullptr) {
+      if (const auto shown = shared_->to_write(at / kPageBytes); !shown.empty()) {
+        std::memcpy(&shown[in_page], &bytes[done], count);
+      }
+    }
     done += count;
   }
   if (done == 0 && !bytes.empty()) {
@@ -105,6 +127,9 @@ SysResult TmpfsInode::write(std::uint64_t offset, std::span<const std::byte> byt
 }
 
 void TmpfsInode::zero(std::uint64_t begin, std::uint64_t end) {
+  if (shared_ != nullptr) {
+    shared_->zero(begin, end);
+  }
   const auto first = pages_.find(begin / kPageBytes);
   if (first != pages_.end() && begin % kPageBytes != 0) {
     const std::uint64_t in_page = begin % kPageBytes;

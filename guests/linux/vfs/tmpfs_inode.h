@@ -86,6 +86,11 @@ class TmpfsInode {
     return pages_;
   }
 
+  // Mapped shared: MappedFile.
+  void share(SharedPages* pages) { shared_ = pages; }
+  [[nodiscard]] bool reserve_page(std::uint64_t index) { return page_for_write(index) != nullptr; }
+  void put_back(std::uint64_t index, std::span<const std::byte> page);
+
   // For a load: whole pages of content, and the size. False: ENOSPC.
   [[nodiscard]] bool set_page(std::uint64_t index, std::span<const std::byte> content);
   void set_size(std::uint64_t size_bytes) { size_ = size_bytes; }
@@ -117,9 +122,12 @@ class TmpfsInode {
   explicit TmpfsInode(std::shared_ptr<TmpfsSpace> space) : space_(std::move(space)) {}
   [[nodiscard]] Page* page_for_write(std::uint64_t index);
   void zero(std::uint64_t begin, std::uint64_t end);
+  // Empty: a hole.
+  [[nodiscard]] std::span<const std::byte> content(std::uint64_t index) const;
 
   std::shared_ptr<TmpfsSpace> space_;
-  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;
+  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;  // Out of date where shared_ has one.
+  SharedPages* shared_ = nullptr;
   std::map<std::string, InodePointer> entries_;
   std::uint64_t size_ = 0;
 };

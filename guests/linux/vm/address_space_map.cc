@@ -84,7 +84,7 @@ std::vector<Mapping> GuestAddressSpace::mappings() const {
 
 void GuestAddressSpace::drop(std::uint64_t begin, std::uint64_t end) {
   for (const Vma& vma : vmas_.remove(begin, end)) {
-    release_pages(vma.begin, vma.end);
+    release_pages(vma, vma.begin, vma.end);
   }
 }
 
@@ -137,7 +137,7 @@ SysResult GuestAddressSpace::map(const MapRequest& request) {
   }
   if (request.file != nullptr) {
     if (request.sharing == MapRequest::Sharing::kShared &&
-        has(request.protection, Protection::kWrite)) {
+        has(request.protection, Protection::kWrite) && !request.file->can_be_shared()) {
       return -ENODEV;
     }
     if (request.file_offset > UINT64_MAX - *size) {
@@ -162,6 +162,7 @@ SysResult GuestAddressSpace::map(const MapRequest& request) {
                 .end = begin + *size,
                 .protection = request.protection,
                 .sharing = request.sharing,
+                .may_write = request.may_write,
                 .grows_down = request.grows_down,
                 .file = request.file,
                 .file_offset = request.file_offset,
@@ -205,7 +206,7 @@ SysResult GuestAddressSpace::protect(UserAddress begin, std::uint64_t size_bytes
        vma = vmas_.find(reached)) {
     reached = std::min(vma->end, end);
     if (vma->sharing == MapRequest::Sharing::kShared && vma->file != nullptr &&
-        has(protection, Protection::kWrite)) {
+        has(protection, Protection::kWrite) && !(vma->may_write && vma->shows_shared_pages())) {
       return -EACCES;
     }
   }
@@ -233,7 +234,10 @@ SysResult GuestAddressSpace::advise(UserAddress begin, std::uint64_t size_bytes,
       if (!split_edges(begin.value, end)) {
         return -ENOMEM;
       }
-      release_pages(begin.value, end);
+      for (const Vma* vma = vmas_.find_from(begin.value); vma != nullptr && vma->begin < end;
+           vma = vmas_.find_from(vma->end)) {
+        release_pages(*vma, std::max(vma->begin, begin.value), std::min(vma->end, end));
+      }
       break;
     case kPopulateRead:
     case kPopulateWrite: {

@@ -19,6 +19,10 @@ std::uint64_t entry_flags(Protection protection) {
          (has(protection, Protection::kExecute) ? 0 : pte::kNoExecute);
 }
 
+std::uint64_t page_of_file(const Vma& vma, std::uint64_t address) {
+  return (vma.file_offset + (address - vma.begin)) / kPageBytes;
+}
+
 constexpr std::uint64_t leaf_bytes(const PageTables::Leaf& leaf) {
   return leaf.is_huge ? layout::kHugePageBytes : kPageBytes;
 }
@@ -46,8 +50,7 @@ void GuestAddressSpace::write_time_page(stasis_time_page page) {
   const Vma* const vma = vmas_.find(time_page_address());
   const auto leaf = tables_.find(time_page_address());
   if (vma == nullptr || vma->name != kTimePageName || vma->file != nullptr || !leaf ||
-      leaf->is_huge || (leaf->value & pte::kPresent) == 0 ||
-      (leaf->value & pte::kAddress) < layout::tables_end(memory_bytes_)) {
+      leaf->is_huge || (leaf->value & pte::kAddress) < layout::tables_end(memory_bytes_)) {
     return;
   }
   const Gpa frame{leaf->value & pte::kAddress};
@@ -72,16 +75,23 @@ bool GuestAddressSpace::split_edges(std::uint64_t begin, std::uint64_t end) {
   return true;
 }
 
-void GuestAddressSpace::release_pages(std::uint64_t begin, std::uint64_t end) {
-  for_each_leaf(begin, end, [this](std::uint64_t, const PageTables::Leaf& leaf) {
+void GuestAddressSpace::release_pages(const Vma& vma, std::uint64_t begin, std::uint64_t end) {
+  SharedFile* const shared = vma.shows_shared_pages() ? &shared_file(vma) : nullptr;
+  for_each_leaf(begin, end, [&](std::uint64_t address, const PageTables::Leaf& leaf) {
     const GpaRange frames{Gpa{leaf.value & pte::kAddress}, leaf_bytes(leaf)};
     tables_.replace(leaf, 0);
+    if (shared != nullptr && !shared->remove(page_of_file(vma, address), frames.begin)) {
+      return;  // It is shown elsewhere.
+    }
     if (frames.begin.value >= layout::tables_end(memory_bytes_) &&
         !ram_.view(frames.begin, frames.size).empty()) {
       ram_.zero(frames);
       frames_.release(frames);
     }
   });
+  if (shared != nullptr && shared->is_empty()) {
+    shared_.erase(vma.file.get());
+  }
 }
 
 void GuestAddressSpace::protect_pages(std::uint64_t begin, std::uint64_t end,
@@ -130,7 +140,69 @@ bool GuestAddressSpace::fill_from_file(const Vma& vma, std::uint64_t address, Gp
   return true;
 }
 
+SharedFile& GuestAddressSpace::shared_file(const Vma& vma) {
+  std::unique_ptr<SharedFile>& file = shared_[vma.file.get()];
+  if (file == nullptr) {
+    file = std::make_unique<SharedFile>(vma.file, ram_);
+  }
+  return *file;
+}
+
+// After a load: which pages there are is in the tables.
+void GuestAddressSpace::count_shared_pages() {
+  for (const Vma& vma : vmas_.all()) {
+    if (vma.shows_shared_pages()) {
+      for_each_leaf(vma.begin, vma.end, [&](std::uint64_t address, const PageTables::Leaf& leaf) {
+        shared_file(vma).add(page_of_file(vma, address), Gpa{leaf.value & pte::kAddress});
+      });
+    }
+  }
+}
+
+void GuestAddressSpace::attach(GuestMemory& memory) {
+  ram_.attach(memory);
+  count_shared_pages();
+}
+
+Resolution GuestAddressSpace::populate_shared(const Vma& vma, std::uint64_t begin,
+                                              std::uint64_t end) {
+  SharedFile& file = shared_file(vma);
+  for (std::uint64_t at = begin; at < end; at += kPageBytes) {
+    const auto leaf = tables_.find(at);
+    if (leaf && leaf->value != 0) {
+      continue;
+    }
+    const std::uint64_t index = page_of_file(vma, at);
+    std::optional<Gpa> frame = file.find(index);
+    const bool is_new = !frame;
+    if (is_new) {
+      const auto got = frames_.allocate(1);
+      if (!got) {
+        return Resolution::kOutOfMemory;
+      }
+      frame = got->begin;
+      if (!vma.file->reserve_page(index) || !fill_from_file(vma, at, *got)) {
+        ram_.zero(*got);
+        frames_.release(*got);
+        return Resolution::kBeyondFile;
+      }
+    }
+    if (tables_.map(at, *frame, 1, entry_flags(vma.protection)) != 1) {
+      if (is_new) {
+        ram_.zero({*frame, kPageBytes});
+        frames_.release({*frame, kPageBytes});
+      }
+      return Resolution::kOutOfMemory;
+    }
+    file.add(index, *frame);
+  }
+  return Resolution::kResolved;
+}
+
 Resolution GuestAddressSpace::populate(const Vma& vma, std::uint64_t begin, std::uint64_t end) {
+  if (vma.shows_shared_pages()) {
+    return populate_shared(vma, begin, end);
+  }
   const std::uint64_t flags = entry_flags(vma.protection);
   std::uint64_t at = begin;
   while (at < end) {

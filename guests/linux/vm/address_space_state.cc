@@ -22,6 +22,17 @@ Error corrupt(std::string_view field, std::string_view cause) {
                .message = "address space: " + std::string(field) + ": " + std::string(cause)};
 }
 
+// Private, shared, and for pages that are a file's (which a reader of before must not take for the
+// mapping's own) the two kinds of them.
+enum Sharing : std::uint8_t { kPrivate, kShared, kSharedPages, kSharedPagesToWrite, kSharingEnd };
+
+std::uint8_t sharing_of(const Vma& vma) {
+  if (vma.shows_shared_pages()) {
+    return vma.may_write ? kSharedPagesToWrite : kSharedPages;
+  }
+  return vma.sharing == MapRequest::Sharing::kShared ? kShared : kPrivate;
+}
+
 // Ascending, disjoint page multiples within [lowest, end).
 class Ascending {
  public:
@@ -60,7 +71,7 @@ void GuestAddressSpace::encode(ByteWriter& out) const {
     out.u64(vma.size());
     out.u64(vma.file_offset);
     out.u8(static_cast<std::uint8_t>(vma.protection));
-    out.u8(static_cast<std::uint8_t>(vma.sharing));
+    out.u8(sharing_of(vma));
     out.u8(vma.grows_down ? 1 : 0);
     out.u64(vma.file == nullptr ? kAnonymous : vma.file->snapshot_id() + 1);
     out.text(vma.name);
@@ -115,16 +126,22 @@ Result<std::unique_ptr<GuestAddressSpace>> GuestAddressSpace::decode(ByteReader&
     const std::uint8_t grows_down = in.u8();
     const std::uint64_t file = in.u64();
     vma.name = in.text();
-    if (!vma_order.accept(vma.begin, size) || protection > kProtectionBits || sharing > 1 ||
-        grows_down > 1 || !is_aligned(vma.file_offset, kPageBytes) ||
+    if (!vma_order.accept(vma.begin, size) || protection > kProtectionBits ||
+        sharing >= kSharingEnd || grows_down > 1 || !is_aligned(vma.file_offset, kPageBytes) ||
         vma.file_offset > UINT64_MAX - size) {
       return corrupt("mapping", "at " + hex(vma.begin) + " is not one");
     }
     vma.end = vma.begin + size;
     vma.protection = static_cast<Protection>(protection);
-    vma.sharing = static_cast<MapRequest::Sharing>(sharing);
+    vma.sharing =
+        sharing == kPrivate ? MapRequest::Sharing::kPrivate : MapRequest::Sharing::kShared;
+    vma.may_write = sharing == kSharedPagesToWrite;
     vma.grows_down = grows_down != 0;
-    space->unbound_.push_back({std::move(vma), file});
+    const bool shows_shared_pages = sharing >= kSharedPages;
+    if (shows_shared_pages && file == kAnonymous) {
+      return corrupt("mapping", "at " + hex(vma.begin) + " shares no file");
+    }
+    space->unbound_.push_back({std::move(vma), file, shows_shared_pages});
   }
   for (std::uint64_t i = in.count(16); i > 0; --i) {
     const EntryRun run{Gpa{in.u64()}, in.u64()};
@@ -148,6 +165,10 @@ Result<void> GuestAddressSpace::bind_files(const FindFile& find) {
       if (unbound.vma.file == nullptr) {
         return Error{.code = Errc::kMismatch,
                      .message = "the file mapped at " + hex(unbound.vma.begin) + " is unknown"};
+      }
+      if (unbound.shows_shared_pages != unbound.vma.shows_shared_pages()) {
+        return corrupt("mapping", "at " + hex(unbound.vma.begin) +
+                                      " shares another kind of file than was saved");
       }
     }
     vmas_.insert(std::move(unbound.vma));

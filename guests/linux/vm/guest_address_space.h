@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include "guests/linux/vm/frame_allocator.h"
 #include "guests/linux/vm/guest_ram.h"
 #include "guests/linux/vm/page_tables.h"
+#include "guests/linux/vm/shared_file.h"
 #include "guests/linux/vm/vdso/time_page.h"
 #include "guests/linux/vm/vma_map.h"
 
@@ -43,7 +45,8 @@ struct AddressPlan {
 // Pages come into being at their first touch, several at a time (kFaultPages and up; whole 2 MiB
 // where a large anonymous mapping covers them), so that mapping and unmapping what is never touched
 // costs no change of page tables. Every frame belongs to one page: there is one process, and no
-// fork. Frames that are given back are zeroed at once, which keeps them out of snapshots.
+// fork. A page of a file that is mapped shared may be shown at several addresses (SharedFile).
+// Frames that are given back are zeroed at once, which keeps them out of snapshots.
 //
 // As AddressSpace: on the vCPU's thread while that is out of the guest.
 class GuestAddressSpace final : public AddressSpace {
@@ -51,7 +54,7 @@ class GuestAddressSpace final : public AddressSpace {
   // `memory_bytes` of RAM in the layout of guest_memory_regions(), all zero. RAM is attached before
   // the first use; what is asked before finds nothing.
   static std::unique_ptr<GuestAddressSpace> create(std::uint64_t memory_bytes);
-  void attach(GuestMemory& memory) { ram_.attach(memory); }
+  void attach(GuestMemory& memory);
   [[nodiscard]] bool is_attached() const { return ram_.is_attached(); }
   // The structures of system_tables.h, into fresh RAM.
   void write_system();
@@ -105,11 +108,15 @@ class GuestAddressSpace final : public AddressSpace {
   void drop(std::uint64_t begin, std::uint64_t end);  // Mappings and pages; split_edges() before.
   // address_space_pages.cc
   [[nodiscard]] bool split_edges(std::uint64_t begin, std::uint64_t end);
-  void release_pages(std::uint64_t begin, std::uint64_t end);
+  // Of one mapping, which may have been taken out already.
+  void release_pages(const Vma& vma, std::uint64_t begin, std::uint64_t end);
   void protect_pages(std::uint64_t begin, std::uint64_t end, Protection protection);
   [[nodiscard]] bool move_pages(std::uint64_t from, std::uint64_t to, std::uint64_t size);
   // Gives frames to what has none in [begin, end) of one mapping.
   Resolution populate(const Vma& vma, std::uint64_t begin, std::uint64_t end);
+  Resolution populate_shared(const Vma& vma, std::uint64_t begin, std::uint64_t end);
+  SharedFile& shared_file(const Vma& vma);
+  void count_shared_pages();
   bool fill_from_file(const Vma& vma, std::uint64_t address, GpaRange frames);
   template <typename Visit>  // Each leaf with an entry in [begin, end): visit(address, leaf).
   void for_each_leaf(std::uint64_t begin, std::uint64_t end, Visit visit);
@@ -131,6 +138,7 @@ class GuestAddressSpace final : public AddressSpace {
   FrameAllocator frames_;
   PageTables tables_;
   VmaMap vmas_;
+  std::map<const MappedFile*, std::unique_ptr<SharedFile>> shared_;
   AddressPlan plan_;
   std::uint64_t break_end_ = 0;
   std::uint64_t next_fault_ = 0;  // Where the last window ended: faults that follow widen it.
@@ -138,6 +146,7 @@ class GuestAddressSpace final : public AddressSpace {
   struct Unbound {
     Vma vma;
     std::uint64_t file = 0;  // 0: anonymous; else a snapshot id plus one.
+    bool shows_shared_pages = false;
   };
   std::vector<Unbound> unbound_;  // All mappings, from decode() to bind_files().
 };

@@ -11,8 +11,8 @@ namespace {
 
 bool continues(const Vma& low, const Vma& high) {
   return low.end == high.begin && low.protection == high.protection &&
-         low.sharing == high.sharing && low.grows_down == high.grows_down &&
-         low.file == high.file && low.name == high.name &&
+         low.sharing == high.sharing && low.may_write == high.may_write &&
+         low.grows_down == high.grows_down && low.file == high.file && low.name == high.name &&
          (low.file == nullptr || low.file_offset + low.size() == high.file_offset);
 }
 

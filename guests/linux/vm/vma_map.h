@@ -18,12 +18,17 @@ struct Vma {
   std::uint64_t end = 0;
   Protection protection = Protection::kNone;
   MapRequest::Sharing sharing = MapRequest::Sharing::kPrivate;
+  bool may_write = false;  // As MapRequest has it.
   bool grows_down = false;
   std::shared_ptr<const MappedFile> file = {};  // Null: anonymous.
   std::uint64_t file_offset = 0;                // Of `begin`.
   std::string name = {};
 
   [[nodiscard]] std::uint64_t size() const { return end - begin; }
+  // Its pages are the file's, not its own (SharedFile).
+  [[nodiscard]] bool shows_shared_pages() const {
+    return sharing == MapRequest::Sharing::kShared && file != nullptr && file->can_be_shared();
+  }
   [[nodiscard]] bool contains(std::uint64_t address) const {
     return address >= begin && address < end;
   }

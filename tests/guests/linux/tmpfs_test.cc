@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guests/linux/vfs/tmpfs_inode.h"
 #include "tests/guests/linux/kernel_fixture.h"
 
 namespace stasis::linux_guest {
@@ -174,11 +175,56 @@ TEST_F(TmpfsTest, TheDepthOfFoldersIsNoDangerToTheHost) {
   kernel.reset();
 }
 
-TEST_F(TmpfsTest, SharedMappingsOfTheTmpfsAreRefusedAndPrivateOnesNot) {
+TEST_F(TmpfsTest, AFileIsMappedPrivatelyOrSharedAsItsDescriptorAllows) {
   const auto fd = static_cast<std::uint64_t>(make("/tmp/a", "mapped"));
-  EXPECT_EQ(call(SYS_mmap, {0, 4096, PROT_READ, MAP_SHARED, fd, 0}), -ENODEV);
-  const SysResult at = call(SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, fd, 0});
-  EXPECT_EQ(get_text(static_cast<std::uint64_t>(at), 6), "mapped");
+  for (const std::uint64_t sharing : {std::uint64_t{MAP_PRIVATE}, std::uint64_t{MAP_SHARED}}) {
+    const SysResult at = call(SYS_mmap, {0, 4096, PROT_READ, sharing, fd, 0});
+    EXPECT_EQ(get_text(static_cast<std::uint64_t>(at), 6), "mapped");
+  }
+  const auto reader = static_cast<std::uint64_t>(open("/tmp/a", O_RDONLY));
+  constexpr std::uint64_t kReadWrite = PROT_READ | PROT_WRITE;
+  EXPECT_EQ(call(SYS_mmap, {0, 4096, kReadWrite, MAP_SHARED, reader, 0}), -EACCES);
+  EXPECT_GT(call(SYS_mmap, {0, 4096, kReadWrite, MAP_PRIVATE, reader, 0}), 0);
+}
+
+// What the memory of a process has of a file.
+class InMemory final : public SharedPages {
+ public:
+  [[nodiscard]] std::span<const std::byte> view(std::uint64_t index) const override {
+    return index == page ? std::span<const std::byte>(bytes) : std::span<const std::byte>();
+  }
+  [[nodiscard]] std::span<std::byte> to_write(std::uint64_t index) override {
+    return index == page ? std::span(bytes) : std::span<std::byte>();
+  }
+  void zero(std::uint64_t begin, std::uint64_t end) override { zeroed = {begin, end}; }
+  std::uint64_t page = 1;
+  std::array<std::byte, kPageBytes> bytes = {};
+  std::pair<std::uint64_t, std::uint64_t> zeroed;
+};
+
+TEST(TmpfsInodeTest, WhatIsMappedSharedIsReadAndWrittenInTheMemoryOfTheProcess) {
+  const ManualClock clock;
+  const auto space = std::make_shared<TmpfsSpace>(std::uint64_t{1} << 20U, clock);
+  const InodePointer inode = TmpfsInode::make(space, S_IFREG | 0600U);
+  ASSERT_EQ(inode->truncate(3 * kPageBytes), 0);
+  ASSERT_TRUE(inode->reserve_page(1));
+  InMemory memory;
+  memory.bytes[5] = std::byte{7};
+  inode->share(&memory);
+  std::array<std::byte, 2> two = {};
+  EXPECT_EQ(inode->read(kPageBytes + 4, two), 2);
+  EXPECT_EQ(two[1], std::byte{7});
+  EXPECT_EQ(inode->write(2 * kPageBytes - 1, std::array{std::byte{8}, std::byte{9}}), 2);
+  EXPECT_EQ(memory.bytes.back(), std::byte{8});
+  inode->punch(kPageBytes, kPageBytes);
+  EXPECT_EQ(memory.zeroed, std::pair(kPageBytes, 2 * kPageBytes));
+  inode->put_back(1, memory.bytes);
+  inode->share(nullptr);
+  EXPECT_EQ(inode->read(kPageBytes + 4, two), 2);
+  EXPECT_EQ(two[1], std::byte{7});
+  const std::uint64_t used = space->bytes_used();
+  inode->put_back(3, memory.bytes);
+  EXPECT_EQ(space->bytes_used(), used) << "beyond the end there is nothing to keep";
 }
 
 }  // namespace
