@@ -36,11 +36,12 @@ class LinuxPreemption : public testing::Test {
   }
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
 
-  std::unique_ptr<Session> launch(const std::vector<std::string>& arguments) {
+  std::unique_ptr<Session> launch(const std::vector<std::string>& arguments,
+                                  const std::string& program = LINUX_PROGRAMS "preempted") {
     LaunchOptions options;
-    options.linux_program = LinuxOptions{.program = LINUX_PROGRAMS "preempted"};
+    options.linux_program = LinuxOptions{.program = program, .allow_read = {"/usr"}};
     options.arguments = arguments;
-    options.memory_bytes = std::uint64_t{64} << 20U;
+    options.memory_bytes = std::uint64_t{256} << 20U;
     return must(Session::launch(*backend_, options));
   }
   std::unique_ptr<Session> restore(const std::string& name, const RestoreOptions& options = {}) {
@@ -81,13 +82,26 @@ TEST_F(LinuxPreemption, OpensslSpeedEnds) {
   if (!fs::exists("/usr/bin/openssl")) {
     GTEST_SKIP() << "no openssl";
   }
-  LaunchOptions options;
-  options.linux_program = LinuxOptions{.program = "/usr/bin/openssl", .allow_read = {"/usr"}};
-  options.arguments = {"speed", "-seconds", "1", "-bytes", "1024", "sha256"};
-  options.memory_bytes = std::uint64_t{256} << 20U;
-  const auto session = must(Session::launch(*backend_, options));
+  const auto session =
+      launch({"speed", "-seconds", "1", "-bytes", "1024", "sha256"}, "/usr/bin/openssl");
   EXPECT_EQ(must(session->wait_exit(kWait)), 0U) << session->console();
   EXPECT_NE(session->console().find("sha256's in"), std::string::npos) << session->console();
+}
+
+// The interpreter hands its lock over only when the other thread, whose wait has an end, asks for
+// it.
+TEST_F(LinuxPreemption, ThreadsOfPythonThatComputeTakeTurns) {
+  const auto session =
+      launch({"-c",
+              "import threading\n"
+              "sums = []\n"
+              "thread = threading.Thread(target=lambda: sums.append(sum(range(1000))))\n"
+              "thread.start()\n"
+              "while not sums: pass\n"
+              "print(sums)\n"},
+             "/usr/bin/python3");
+  EXPECT_EQ(must(session->wait_exit(kWait)), 0U) << session->console();
+  EXPECT_EQ(session->console(), "[499500]\n");
 }
 
 TEST_F(LinuxPreemption, OneThreadThatComputesIsNeverInterrupted) {
