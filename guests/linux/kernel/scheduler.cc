@@ -32,6 +32,10 @@ void tell_time_left(Process& process, const Wait& wait) {
       user.put(to, std::array<std::int64_t, 2>{left / kNsPerSecond, left % kNsPerSecond}));
 }
 
+void shorten(RunLimit& limit, MonotonicNs at) {
+  limit.until = limit.until ? std::min(*limit.until, at) : at;
+}
+
 }  // namespace
 
 void Scheduler::set_result(Thread& thread, TrapCpu& cpu, SysResult result) {
@@ -216,43 +220,43 @@ bool Scheduler::could_run(const Thread& thread) const {
                                process_->signals.has_deliverable(thread));
 }
 
-RunLimit Scheduler::run_limit() {
-  Threads& threads = process_->threads;
-  RunLimit limit;
-  const auto add = [&limit](MonotonicNs at) {
-    limit.until = limit.until ? std::min(*limit.until, at) : at;
-  };
-  if (const auto first = first_expiration(process_->timers, process_->clock)) {
-    // However short the interval of a timer is, the process gets on between two signals.
-    add(std::max(*first, add_ns(process_->clock.host_now(), kProgressNs)));
-  }
-  if (threads.all().size() <= 1) {
-    turn_ = 0;
-    return limit;
-  }
-  if (turn_ == 0) {
-    begin_turn(threads.loaded_id());
-  }
+void Scheduler::limit_by_others(RunLimit& limit) const {
   bool others_could_run = false;
-  for (const auto& [id, thread] : threads.all()) {
-    if (id == threads.loaded_id()) {
+  for (const auto& [id, thread] : process_->threads.all()) {
+    if (id == process_->threads.loaded_id()) {
       continue;
     }
     others_could_run = others_could_run || could_run(thread);
     if (thread.wait) {
       limit.until_request = limit.until_request || thread.wait->until == Wait::Until::kReady;
       if (thread.wait->deadline && !process_->clock.is_past(*thread.wait->deadline)) {
-        add(process_->clock.on_host(*thread.wait->deadline));
+        shorten(limit, process_->clock.on_host(*thread.wait->deadline));
       }
     }
   }
+  if (others_could_run) {
+    shorten(limit, turn_ends_);
+  }
+}
+
+RunLimit Scheduler::run_limit() {
+  RunLimit limit;
+  if (const auto first = first_expiration(process_->timers, process_->clock)) {
+    // However short the interval of a timer is, the process gets on between two signals.
+    shorten(limit, std::max(*first, add_ns(process_->clock.host_now(), kProgressNs)));
+  }
+  if (process_->threads.all().size() <= 1) {
+    turn_ = 0;
+    return limit;
+  }
+  if (turn_ == 0) {
+    begin_turn(process_->threads.loaded_id());
+  }
+  limit_by_others(limit);
   for (const auto& [number, descriptor] : process_->descriptors.all()) {
     if (descriptor.file->kind() == FileKind::kTimer && descriptor.file->deadline()) {
-      add(process_->clock.on_host(*descriptor.file->deadline()));
+      shorten(limit, process_->clock.on_host(*descriptor.file->deadline()));
     }
-  }
-  if (others_could_run) {
-    add(turn_ends_);
   }
   return limit;
 }

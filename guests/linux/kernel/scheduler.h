@@ -40,6 +40,7 @@ class Scheduler {
   void interrupt(Thread& thread, TrapCpu& cpu);
   void set_result(Thread& thread, TrapCpu& cpu, SysResult result);
   void load(Thread& thread, TrapCpu& cpu);
+  void limit_by_others(RunLimit& limit) const;
   [[nodiscard]] bool could_run(const Thread& thread) const;
   [[nodiscard]] Thread* next(TrapCpu& cpu);
   [[nodiscard]] Thread* first_whose_wait_ends(TrapCpu& cpu);
