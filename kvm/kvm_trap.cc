@@ -1,8 +1,6 @@
 #include "kvm/kvm_trap.h"
 
-#include <x86intrin.h>
-
-#include "kvm/flexible_array.h"
+#include "kvm/guest_counter.h"
 #include "kvm/vcpu_state_io.h"
 #include "kvm/x86_transfer.h"
 
@@ -94,23 +92,18 @@ std::optional<X86GuestCounter> KvmTrapAccess::guest_counter() {
   if (facts_.features().engine == Engine::kPvm) {
     return counter;
   }
-  const kvm_device_attr attribute{
-      .flags = 0,
-      .group = KVM_VCPU_TSC_CTRL,
-      .attr = KVM_VCPU_TSC_OFFSET,
-      .addr = reinterpret_cast<std::uintptr_t>(&counter.offset)};  // NOLINT
-  if (vcpu_.attempt(kGetDeviceAttr, &attribute) < 0) {
-    return std::nullopt;  // Before Linux 5.16.
+  const std::optional<std::uint64_t> offset = tsc_offset(vcpu_);
+  if (!offset) {
+    return std::nullopt;
   }
-  constexpr std::uint32_t kIa32Tsc = 0x10;
-  FlexibleArray<kvm_msrs, kvm_msr_entry> list(1);
-  list->nmsrs = 1;
-  list->entries[0].index = kIa32Tsc;
-  const std::uint64_t before = __rdtsc() + counter.offset;
-  const int read = vcpu_.attempt(kGetMsrs, list.get());
-  const std::uint64_t after = __rdtsc() + counter.offset;
-  const std::uint64_t guest = list->entries[0].data;
-  return read == 1 && guest - before <= after - before ? std::optional(counter) : std::nullopt;
+  counter.offset = *offset;
+  const Result<CounterRelation> seen = bracket_tsc(vcpu_, counter.khz, counter.khz);
+  if (!seen) {
+    return std::nullopt;
+  }
+  // Modulo 2^64: from the earliest that the guest's counter can have been, if KVM only adds.
+  const std::uint64_t late = seen->guest - (seen->host - seen->error_ticks + *offset);
+  return late <= 2 * seen->error_ticks ? std::optional(counter) : std::nullopt;
 }
 
 }  // namespace stasis::kvm

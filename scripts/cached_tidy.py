@@ -1,7 +1,7 @@
 """clang-tidy over some files of a compilation database; files that were clean and have not changed
 since are not looked at again.
 
-usage: cached_tidy.py --build DIR --jobs N [--no-cache] PROJECT_FOLDER FOLDER...
+usage: cached_tidy.py --build DIR --jobs N [--fast] [--no-cache] PROJECT_FOLDER FOLDER...
 
 What was clean is kept as an empty file under ${XDG_CACHE_HOME:-~/.cache}/stasis/lint, named by a hash
 of everything that the result depends on: see key_of(). Exit code: 0 when nothing was found, else 1."""
@@ -23,6 +23,7 @@ UNUSED_SECONDS_MAX = 30 * 24 * 3600
 SKIPPED_FOLDERS = {".git", ".cache", "build", "out"}
 LINE_MARKER = re.compile(rb'^# \d+ "((?:[^"\\]|\\.)*)"', re.MULTILINE)
 TIDY = ["clang-tidy", "-quiet"]
+FAST = ["-checks=-clang-analyzer-*"]  # Added to those of .clang-tidy.
 
 
 class CleanResults:
@@ -60,10 +61,11 @@ def default_folder() -> Path:
     return Path(base, "stasis", "lint")
 
 
-def fingerprint_of_setting(root: Path) -> bytes:
-    """The tool's version and every .clang-tidy: a header is judged by the one of its own folder."""
+def fingerprint_of_setting(root: Path, tidy: list[str]) -> bytes:
+    """The tool's version, its options and every .clang-tidy: a header is judged by the one of its own folder."""
     digest = hashlib.sha256(FORMAT)
-    digest.update(subprocess.run([TIDY[0], "--version"], capture_output=True, check=True).stdout)
+    digest.update(subprocess.run([tidy[0], "--version"], capture_output=True, check=True).stdout)
+    digest.update(repr(tidy[1:]).encode())
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS)
         if ".clang-tidy" in names:
@@ -110,13 +112,13 @@ def key_of(root: Path, entries: list[dict], setting: bytes) -> str | None:
     return digest.hexdigest()
 
 
-def lint(root: Path, build: Path, file: str, entries: list[dict], setting: bytes,
+def lint(root: Path, build: Path, file: str, entries: list[dict], tidy: list[str], setting: bytes,
          clean: CleanResults | None) -> tuple[bool, str]:
     """Whether the result came from the cache, and what there is to say of the file."""
     key = key_of(root, entries, setting) if clean else None
     if key and clean.contains(key):
         return True, ""
-    ran = subprocess.run([*TIDY, "-p", str(build), file], capture_output=True, text=True,
+    ran = subprocess.run([*tidy, "-p", str(build), file], capture_output=True, text=True,
                          errors="replace", check=False)
     found = ran.stdout if ran.returncode == 0 else ran.stdout + ran.stderr
     if ran.returncode != 0 and not found.strip():
@@ -149,6 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--fast", action="store_true")
     parser.add_argument("--no-cache", action="store_true")
     parser.add_argument("root", type=Path)
     parser.add_argument("folders", nargs="+")
@@ -157,14 +160,15 @@ def main() -> int:
     clean = None if options.no_cache else CleanResults(default_folder())
     if clean:
         clean.drop_unused()
-    setting = fingerprint_of_setting(root)
+    tidy = TIDY + FAST if options.fast else TIDY
+    setting = fingerprint_of_setting(root, tidy)
     files = files_of(options.build, root, options.folders)
     if not files:
         print("lint: no such source in the compilation database", file=sys.stderr)
         return 1
     cached, has_findings = 0, False
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        results = [pool.submit(lint, root, options.build, file, entries, setting, clean)
+        results = [pool.submit(lint, root, options.build, file, entries, tidy, setting, clean)
                    for file, entries in sorted(files.items())]
         for result in concurrent.futures.as_completed(results):
             was_cached, found = result.result()

@@ -115,7 +115,8 @@ TEST_F(Kvm, RunTracksByRingsWhereThereAreAny) {
       stasis({"run", "kvstore", "--memory", "64M", "--tracker", "dirty-ring", "--ring-entries",
               "1024", "--request", "put key:1 value", "--json", "--", "size=8"});
   bool available = false;
-  for (const auto& tracker : ok({"doctor", "--json"}).at("trackers")) {
+  const nlohmann::json doctor = ok({"doctor", "--json"});
+  for (const auto& tracker : doctor.at("trackers")) {
     available = available || (tracker.at("name") == "dirty-ring" && tracker.at("available"));
   }
   if (!available) {
