@@ -14,6 +14,14 @@ Error not_started() {
   return Error{Errc::kInvalidArgument, 0, "the dirty ring's log is not started"};
 }
 
+// The upper half of the slot's number is its address space, of which there is only one here.
+std::optional<GpaRange> range_of(const std::vector<GpaRange>& slots, RingPage page) {
+  if (page.slot >= slots.size() || page.page >= slots[page.slot].size / kPageBytes) {
+    return std::nullopt;
+  }
+  return GpaRange{slots[page.slot].begin + page.page * kPageBytes, kPageBytes};
+}
+
 }  // namespace
 
 void DirtyRingLog::add_ring(std::span<kvm_dirty_gfn> entries) {
@@ -26,24 +34,19 @@ std::uint64_t DirtyRingLog::times_full() const {
   return times_full_;
 }
 
-// The upper half of the slot's number is its address space, of which there is only one here.
-std::optional<GpaRange> DirtyRingLog::range_of(RingPage page) const {
-  if (page.slot >= slots_.size() || page.page >= slots_[page.slot].size / kPageBytes) {
-    return std::nullopt;
-  }
-  return GpaRange{slots_[page.slot].begin + page.page * kPageBytes, kPageBytes};
-}
-
 Result<void> DirtyRingLog::take_all() {
   std::optional<RingPage> strange;
   std::size_t taken = 0;
+  // The analysis cannot tell that the lock is held inside of a lambda.
+  HostWriteLog* const written = written_ ? &*written_ : nullptr;
+  const std::vector<GpaRange>* const slots = &slots_;
   for (DirtyRing& ring : rings_) {
-    taken += ring.harvest([&](RingPage page) STASIS_REQUIRES(mutex_) {
-      if (!written_) {
+    taken += ring.harvest([&strange, slots, written](RingPage page) {
+      if (written == nullptr) {
         return;  // Of a time that is over.
       }
-      if (const std::optional<GpaRange> range = range_of(page)) {
-        written_->mark(*range);
+      if (const std::optional<GpaRange> range = range_of(*slots, page)) {
+        written->mark(*range);
       } else {
         strange = page;
       }

@@ -55,7 +55,6 @@ class DirtyRingLog final : public DirtyLog {
 
  private:
   Result<void> take_all() STASIS_REQUIRES(mutex_);
-  [[nodiscard]] std::optional<GpaRange> range_of(RingPage page) const STASIS_REQUIRES(mutex_);
 
   RingKernel& kernel_;
   mutable Mutex mutex_;
