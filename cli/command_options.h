@@ -11,7 +11,7 @@
 
 #include "core/result.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): not ours.
 class App;
 class Option;
 }  // namespace CLI
