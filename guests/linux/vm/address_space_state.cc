@@ -50,6 +50,35 @@ class Ascending {
   std::uint64_t lowest_, end_;
 };
 
+// Of RAM of `memory_bytes`, behind the page tables; not yet known to be inside of it.
+Result<GpaRanges> decode_free_frames(ByteReader& in, std::uint64_t memory_bytes) {
+  GpaRanges free;
+  Ascending order(layout::tables_end(memory_bytes), UINT64_MAX);
+  for (std::uint64_t i = in.count(16); i > 0; --i) {
+    const std::uint64_t begin = in.u64();
+    const std::uint64_t size = in.u64();
+    if (!order.accept(begin, size)) {
+      return corrupt("free frames", "not ascending pages at " + hex(begin));
+    }
+    free.push_back({Gpa{begin}, size});
+  }
+  return free;
+}
+
+// Entries of one of the `tables_used` page tables, or of the root.
+Result<EntryRun> decode_rewrite(ByteReader& in, std::uint64_t tables_used) {
+  const EntryRun run{Gpa{in.u64()}, in.u64()};
+  const std::uint64_t offset = run.first.value - layout::kTables;
+  const bool in_root = run.first.value >= layout::kRootTable &&
+                       fits(run.first.value - layout::kRootTable, run.count * 8, kPageBytes);
+  if (run.count > 512 || run.first.value % 8 != 0 ||
+      !(in_root || (run.first.value >= layout::kTables &&
+                    fits(offset, run.count * 8, tables_used * kPageBytes)))) {
+    return corrupt("rewrites", "outside of the page tables");
+  }
+  return run;
+}
+
 }  // namespace
 
 void GuestAddressSpace::encode(ByteWriter& out) const {
@@ -103,16 +132,7 @@ Result<std::unique_ptr<GuestAddressSpace>> GuestAddressSpace::decode(ByteReader&
   }
   auto space = create(memory_bytes);
   const GpaRanges frames = space->frames_.free_ranges();
-  GpaRanges free;
-  Ascending free_order(layout::tables_end(memory_bytes), UINT64_MAX);
-  for (std::uint64_t i = in.count(16); i > 0; --i) {
-    const std::uint64_t begin = in.u64();
-    const std::uint64_t size = in.u64();
-    if (!free_order.accept(begin, size)) {
-      return corrupt("free frames", "not ascending pages at " + hex(begin));
-    }
-    free.push_back({Gpa{begin}, size});
-  }
+  STASIS_ASSIGN(const GpaRanges free, decode_free_frames(in, memory_bytes));
   if (!subtract(normalize(free), frames).empty()) {
     return corrupt("free frames", "outside of guest memory");
   }
@@ -148,15 +168,7 @@ Result<std::unique_ptr<GuestAddressSpace>> GuestAddressSpace::decode(ByteReader&
     space->unbound_.push_back({std::move(vma), file, shows_shared_pages});
   }
   for (std::uint64_t i = in.count(16); i > 0; --i) {
-    const EntryRun run{Gpa{in.u64()}, in.u64()};
-    const std::uint64_t offset = run.first.value - layout::kTables;
-    const bool in_root = run.first.value >= layout::kRootTable &&
-                         fits(run.first.value - layout::kRootTable, run.count * 8, kPageBytes);
-    if (run.count > 512 || run.first.value % 8 != 0 ||
-        !(in_root || (run.first.value >= layout::kTables &&
-                      fits(offset, run.count * 8, tables_used * kPageBytes)))) {
-      return corrupt("rewrites", "outside of the page tables");
-    }
+    STASIS_ASSIGN(const EntryRun run, decode_rewrite(in, tables_used));
     space->tables_.rewrites().push_back(run);
   }
   return space;
