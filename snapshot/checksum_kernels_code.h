@@ -9,6 +9,8 @@
 
 #include "snapshot/checksum_kernels.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): each file that includes this names KERNELS otherwise,
+// and the rest has no name outside of it.
 namespace stasis::snapshot::internal {
 namespace {
 
@@ -55,3 +57,4 @@ std::uint64_t copy64(const void* data, std::size_t bytes, std::uint64_t seed, vo
 const ChecksumKernels KERNELS = {hash64, hash128, copy64};
 
 }  // namespace stasis::snapshot::internal
+// NOLINTEND(misc-definitions-in-headers)

@@ -20,7 +20,7 @@ static_assert(kWords.size() < kWordsBytes && kChecked + sizeof(std::uint64_t) ==
 std::array<std::byte, 8> checksum_of(std::span<const std::byte> bytes,
                                      std::uint64_t payload_bytes) {
   const std::uint64_t value = chunk_checksum(bytes.first(kChecked), Gpa{payload_bytes});
-  std::array<std::byte, 8> out;
+  std::array<std::byte, 8> out = {};
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = static_cast<std::byte>(value >> (8 * i));
   }
