@@ -229,6 +229,7 @@ Result<std::unique_ptr<DirtyTracker>> make_from_log(DirtyLogKind kind, Vm& vm,
 
 std::vector<Availability> list_trackers(const Capabilities& capabilities) {
   std::vector<Availability> trackers;
+  trackers.reserve(kNames.size());
   for (const std::string_view name : kNames) {
     trackers.push_back(probe(name, capabilities));
   }

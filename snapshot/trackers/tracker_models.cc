@@ -64,7 +64,7 @@ TrackerCosts tracker_costs(std::string_view name) {
 }
 
 std::span<const std::string_view> tracker_preference() {
-  static const std::vector<std::string_view> kPreference = [] {
+  static const std::vector<std::string_view> preference = [] {
     std::vector<std::string_view> names;
     for (const Model& model : kModels) {
       if (!model.preference.empty()) {
@@ -73,7 +73,7 @@ std::span<const std::string_view> tracker_preference() {
     }
     return names;
   }();
-  return kPreference;
+  return preference;
 }
 
 std::string_view preference_reason(std::string_view name) {
