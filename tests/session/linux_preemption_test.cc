@@ -1,13 +1,10 @@
 // Linux programs whose threads compute without system calls, under the real kernel. Nothing here
 // depends on how fast they are: without preemption these programs would not end.
-#include <stdlib.h>
-
 #include <filesystem>
 
 #include <gtest/gtest.h>
 
-#include "session/backends.h"
-#include "session/session.h"
+#include "tests/session/linux_kit.h"
 #include "tests/support/must.h"
 
 namespace stasis::session {
@@ -15,66 +12,41 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::nanoseconds kWait = std::chrono::seconds(120);
+// They compute: longer than what waits.
+constexpr std::chrono::nanoseconds kLongWait = std::chrono::seconds(120);
 
-class LinuxPreemption : public testing::Test {
+class LinuxPreemption : public LinuxTest {
  protected:
-  void SetUp() override {
-    auto backend = make_backend("kvm", {});
-    if (!backend) {
-      GTEST_SKIP() << backend.error().to_string();
-    }
-    backend_ = *std::move(backend);
-    std::string pattern = (fs::temp_directory_path() / "stasis-linux-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-  }
-  void TearDown() override {
-    if (!directory_.empty()) {
-      fs::remove_all(directory_);
-    }
-  }
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
-
   std::unique_ptr<Session> launch(const std::vector<std::string>& arguments,
                                   const std::string& program = LINUX_PROGRAMS "preempted") {
-    LaunchOptions options;
-    options.linux_program = LinuxOptions{.program = program, .allow_read = {"/usr"}};
-    options.arguments = arguments;
-    options.memory_bytes = std::uint64_t{256} << 20U;
-    return must(Session::launch(*backend_, options));
-  }
-  std::unique_ptr<Session> restore(const std::string& name, const RestoreOptions& options = {}) {
-    return must(Session::restore(*backend_, path(name), options));
+    return LinuxTest::launch(program, arguments);
   }
   static std::string ask(Session& session, std::string_view text) {
     const auto bytes = std::as_bytes(std::span(text));
-    const Response response = must(session.request(bytes, kWait));
+    const Response response = must(session.request(bytes, kLongWait));
     return {reinterpret_cast<const char*>(response.bytes.data()), response.bytes.size()};  // NOLINT
   }
   static std::uint64_t end(Session& session) {
     const std::string_view text = "end";
-    static_cast<void>(session.request(std::as_bytes(std::span(text)), kWait));  // It exits instead.
-    return must(session.wait_exit(kWait));
+    static_cast<void>(
+        session.request(std::as_bytes(std::span(text)), kLongWait));  // It exits instead.
+    return must(session.wait_exit(kLongWait));
   }
-
-  std::string directory_;
-  std::unique_ptr<HypervisorBackend> backend_;
 };
 
 TEST_F(LinuxPreemption, AThreadThatSpinsOnAFlagLetsTheOtherSetIt) {
-  EXPECT_EQ(must(launch({"spin"})->wait_exit(kWait)), 0U);
+  EXPECT_EQ(must(launch({"spin"})->wait_exit(kLongWait)), 0U);
 }
 
 TEST_F(LinuxPreemption, RegistersSurviveThousandsOfPreemptions) {
   const auto session = launch({"registers", "3000"});
-  EXPECT_EQ(must(session->wait_exit(kWait)), 0U) << session->console();
+  EXPECT_EQ(must(session->wait_exit(kLongWait)), 0U) << session->console();
   EXPECT_GE(must(session->counters()).linux_guest->traps.preemptions, 2000U);
 }
 
 TEST_F(LinuxPreemption, TimersInterruptAComputation) {
   for (const std::string timer : {"real", "virtual", "prof", "posix", "notify"}) {
-    EXPECT_EQ(must(launch({timer})->wait_exit(kWait)), 0U) << timer;
+    EXPECT_EQ(must(launch({timer})->wait_exit(kLongWait)), 0U) << timer;
   }
 }
 
@@ -84,7 +56,7 @@ TEST_F(LinuxPreemption, OpensslSpeedEnds) {
   }
   const auto session =
       launch({"speed", "-seconds", "1", "-bytes", "1024", "sha256"}, "/usr/bin/openssl");
-  EXPECT_EQ(must(session->wait_exit(kWait)), 0U) << session->console();
+  EXPECT_EQ(must(session->wait_exit(kLongWait)), 0U) << session->console();
   EXPECT_NE(session->console().find("sha256's in"), std::string::npos) << session->console();
 }
 
@@ -100,13 +72,13 @@ TEST_F(LinuxPreemption, ThreadsOfPythonThatComputeTakeTurns) {
               "while not sums: pass\n"
               "print(sums)\n"},
              "/usr/bin/python3");
-  EXPECT_EQ(must(session->wait_exit(kWait)), 0U) << session->console();
+  EXPECT_EQ(must(session->wait_exit(kLongWait)), 0U) << session->console();
   EXPECT_EQ(session->console(), "[499500]\n");
 }
 
 TEST_F(LinuxPreemption, OneThreadThatComputesIsNeverInterrupted) {
   const auto session = launch({"compute"});
-  EXPECT_EQ(must(session->wait_exit(kWait)), 0U);
+  EXPECT_EQ(must(session->wait_exit(kLongWait)), 0U);
   const SessionCounters counters = must(session->counters());
   EXPECT_EQ(counters.linux_guest->traps.preemptions, 0U);
   EXPECT_EQ(counters.machine.interrupts, 0U);
@@ -114,7 +86,7 @@ TEST_F(LinuxPreemption, OneThreadThatComputesIsNeverInterrupted) {
 
 TEST_F(LinuxPreemption, ARequestReachesAThreadWhileOthersCompute) {
   const auto session = launch({"serve"});
-  must(session->wait_ready(kWait));
+  must(session->wait_ready(kLongWait));
   EXPECT_EQ(ask(*session, "a"), "3 advanced");
   EXPECT_EQ(ask(*session, "b"), "3 advanced");
   EXPECT_EQ(end(*session), 0U);
@@ -122,7 +94,7 @@ TEST_F(LinuxPreemption, ARequestReachesAThreadWhileOthersCompute) {
 
 TEST_F(LinuxPreemption, PreemptedThreadsGoOnAfterARestoreUnderEveryPolicy) {
   const auto session = launch({"serve"});
-  must(session->wait_ready(kWait));
+  must(session->wait_ready(kLongWait));
   must(session->save(path("ready"), {}));
   EXPECT_EQ(ask(*session, "a"), "3 advanced");
   must(session->save(path("running"), {}));  // Wherever they are.
@@ -140,7 +112,7 @@ TEST_F(LinuxPreemption, PreemptedThreadsGoOnAfterARestoreUnderEveryPolicy) {
 TEST_F(LinuxPreemption, SavesInTheMiddleOfAComputationDoNotChangeItsResult) {
   const std::vector<std::string> work = {"sum", "60000000"};
   const auto whole = launch(work);
-  EXPECT_EQ(must(whole->wait_exit(kWait)), 0U);
+  EXPECT_EQ(must(whole->wait_exit(kLongWait)), 0U);
   ASSERT_EQ(whole->console().substr(0, 4), "sum ");
   // The same as a chain of restores, each saved some way into the computation.
   auto session = launch(work);
@@ -152,7 +124,7 @@ TEST_F(LinuxPreemption, SavesInTheMiddleOfAComputationDoNotChangeItsResult) {
     must(session->save(path(name), {}));
     session = restore(name, {.policy = i % 2 == 0 ? "eager" : "lazy"});
   }
-  EXPECT_EQ(must(session->wait_exit(kWait)), 0U);
+  EXPECT_EQ(must(session->wait_exit(kLongWait)), 0U);
   EXPECT_EQ(session->console(), whole->console());
 }
 
