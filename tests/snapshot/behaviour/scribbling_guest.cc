@@ -89,18 +89,15 @@ std::vector<Entry> make_list(std::mt19937_64& random, const std::vector<GpaRange
 
 Result<WriteOutcome> ScribblingDevice::write(std::uint64_t, std::uint8_t, std::uint64_t,
                                              std::uint32_t, DeviceHost& host) {
-  Gpa at;
-  std::vector<std::byte> bytes;
-  {
-    const MutexLock lock(mutex_);
-    bytes.resize(1 + random_() % 6000);
-    std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(random_()));
-    at = Gpa{place(random_, data_, bytes.size())};
-  }
+  // Held over the write too: a bus calls a device on every vCPU's thread, and who writes the same
+  // bytes is for the device to order.
+  const MutexLock lock(mutex_);
+  std::vector<std::byte> bytes(1 + random_() % 6000);
+  std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(random_()));
+  const Gpa at{place(random_, data_, bytes.size())};
   if (bytes.size() % 4 == 0) {  // Not at every access: it would write everywhere.
     STASIS_TRY(host.memory().write(at, bytes));
   }
-  const MutexLock lock(mutex_);
   ++accesses_;
   changed_.notify_all();
   return WriteOutcome{};
