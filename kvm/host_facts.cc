@@ -60,13 +60,17 @@ constexpr RequiredCapability kRequired[] = {
 
 }  // namespace
 
-Result<std::shared_ptr<HostFacts>> HostFacts::open(const std::string& device_path) {
+Result<std::shared_ptr<HostFacts>> HostFacts::open(const std::string& device_path,
+                                                   RegisterTransfer registers) {
   UniqueFd fd(::open(device_path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.is_open()) {
     return open_error(device_path, errno);
   }
   std::shared_ptr<HostFacts> facts(new HostFacts(KvmFd(std::move(fd))));
   STASIS_TRY(facts->ask(device_path));
+  if (registers == RegisterTransfer::kByIoctl) {
+    facts->features_.shared_registers = 0;
+  }
   return facts;
 }
 
@@ -106,7 +110,7 @@ Result<void> HostFacts::ask(const std::string& device_path) {
   features_.slots_max = slots == 0 ? 32 : slots;  // api.rst: 32 where the capability is absent.
   const std::uint32_t recommended = value(KVM_CAP_NR_VCPUS);
   features_.vcpus_max = std::max({value(KVM_CAP_MAX_VCPUS), recommended, 1U});
-  features_.sync_regs = system_.capability(KVM_CAP_SYNC_REGS);
+  features_.shared_registers = value(KVM_CAP_SYNC_REGS);
   const std::uint32_t xsave2_bytes = value(KVM_CAP_XSAVE2);
   features_.has_xsave2 = xsave2_bytes != 0;
   features_.xsave_bytes = std::max<std::size_t>(xsave2_bytes, sizeof(kvm_xsave));

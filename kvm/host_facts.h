@@ -13,6 +13,7 @@
 #include "core/result.h"
 #include "core/x86_state.h"
 #include "kvm/kvm_fd.h"
+#include "kvm/options.h"
 
 namespace stasis::kvm {
 
@@ -30,8 +31,8 @@ struct HostFeatures {
   std::uint32_t slots_max = 0;
   std::uint32_t vcpus_max = 0;
   std::size_t xsave_bytes = 4096;
-  std::uint64_t guest_xcr0 = 3;  // The XSAVE components that KVM can give to a guest.
-  int sync_regs = 0;
+  std::uint64_t guest_xcr0 = 3;        // The XSAVE components that KVM can give to a guest.
+  std::uint64_t shared_registers = 0;  // KVM_SYNC_X86_*: what kvm_run can carry.
   bool has_xsave2 = false;
   bool has_readonly_memory = false;
   std::uint32_t manual_dirty_modes = 0;    // KVM_DIRTY_LOG_*; 0: no manual protection.
@@ -41,6 +42,11 @@ struct HostFeatures {
   bool has_exit_on_emulation_failure = false;
   bool has_memory_fault_exit = false;
   bool has_tsc_scaling = false;
+
+  // Whether kvm_run carries all of these register files (KVM_SYNC_X86_*).
+  [[nodiscard]] bool shares(std::uint64_t files) const noexcept {
+    return (shared_registers & files) == files;
+  }
 };
 
 // Immutable but for the lazily computed parts, which are thread-safe. Made by open().
@@ -48,7 +54,8 @@ class HostFacts {
  public:
   // Opens the device. Errors, each with its cure: kNotFound (no device), kIo (no permission, busy),
   // kNotSupported (not KVM, another API version, or a capability is missing: names all of them).
-  static Result<std::shared_ptr<HostFacts>> open(const std::string& device_path);
+  static Result<std::shared_ptr<HostFacts>> open(
+      const std::string& device_path, RegisterTransfer registers = RegisterTransfer::kShared);
 
   [[nodiscard]] const KvmFd& system() const noexcept { return system_; }
   [[nodiscard]] const HostFeatures& features() const noexcept { return features_; }

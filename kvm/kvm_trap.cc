@@ -12,7 +12,7 @@ constexpr std::uint64_t kShared = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 }  // namespace
 
 bool KvmTrapAccess::can_share() const noexcept {
-  return (static_cast<std::uint64_t>(facts_.features().sync_regs) & kShared) == kShared;
+  return facts_.features().shares(kShared);
 }
 
 Result<X86TrapRegisters> KvmTrapAccess::registers() {

@@ -13,6 +13,12 @@
 #include "kvm/x86_transfer.h"
 
 namespace stasis::kvm {
+namespace {
+
+constexpr std::uint64_t kRegisterFiles =
+    KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+
+}  // namespace
 
 Result<std::unique_ptr<Vcpu>> KvmVcpu::create(const KvmFd& vm, std::shared_ptr<HostFacts> facts,
                                               MemorySlots& slots, std::uint32_t index,
@@ -333,20 +339,13 @@ Result<void> KvmVcpu::discard_instruction() {
   return {};
 }
 
-// Registers that were set after an ExitCanceled, which leaves no instruction to be finished.
-Result<void> KvmVcpu::take_set_registers() {
-  if (run_->kvm_dirty_regs == 0) {
-    return {};
-  }
-  const int answer = enter_kernel_to_complete();
-  return answer == -EINTR ? Result<void>() : KvmFd::request_error("KVM_RUN", -answer);
-}
-
 Result<VcpuState> KvmVcpu::save_state() {
   STASIS_TRY(check_thread());
   STASIS_TRY(finish_instruction());
-  STASIS_TRY(take_set_registers());
-  STASIS_ASSIGN(X86VcpuState state, save_vcpu(fd_, *facts_, given_.cpuid));
+  X86VcpuState state;
+  STASIS_TRY(save_registers(state));
+  STASIS_TRY(save_vcpu_beside_registers(fd_, *facts_, state));
+  state.cpuid = given_.cpuid;
   return VcpuState(std::move(state));
 }
 
@@ -377,15 +376,36 @@ Result<CounterRelation> KvmVcpu::counter_relation() {
   return read_counter_relation(fd_, given_.native_tsc_khz);
 }
 
-// One KVM_RUN that enters no guest loads three register files at the price of one ioctl.
+// One KVM_RUN that enters no guest loads three register files, or stores them, at the price of one
+// ioctl.
+Result<void> KvmVcpu::save_registers(X86VcpuState& state) {
+  kvm_sync_regs& shared = run_->s.regs;
+  if (facts_->features().shares(kRegisterFiles)) {
+    // KVM stores what is valid at every KVM_RUN: here once, not at each of the guest's exits.
+    const std::uint64_t valid = std::exchange(run_->kvm_valid_regs, kRegisterFiles);
+    const int answer = enter_kernel_to_complete();
+    run_->kvm_valid_regs = valid;
+    if (answer != -EINTR) {
+      return KvmFd::request_error("KVM_RUN", -answer);
+    }
+  } else {
+    STASIS_TRY(fd_.apply(kGetRegs, &shared.regs));
+    STASIS_TRY(fd_.apply(kGetSregs, &shared.sregs));
+    STASIS_TRY(fd_.apply(kGetVcpuEvents, &shared.events));
+  }
+  state.general = from_kvm(shared.regs);
+  state.system = from_kvm(shared.sregs);
+  state.events = from_kvm(shared.events);
+  return {};
+}
+
 Result<void> KvmVcpu::load_registers(const X86VcpuState& state) {
-  constexpr std::uint64_t kAll = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
   const kvm_regs regs = to_kvm(state.general);
   const kvm_sregs sregs = to_kvm(state.system);
   const kvm_vcpu_events events = to_kvm(state.events, event_features(*facts_));
   run_->cr8 = state.system.cr8;  // Every KVM_RUN loads it where KVM has no local APIC.
   run_->apic_base = state.system.apic_base;
-  if ((static_cast<std::uint64_t>(facts_->features().sync_regs) & kAll) != kAll) {
+  if (!facts_->features().shares(kRegisterFiles)) {
     STASIS_TRY(fd_.apply(kSetSregs, &sregs));
     STASIS_TRY(fd_.apply(kSetRegs, &regs));
     return fd_.apply(kSetVcpuEvents, &events);
@@ -393,7 +413,7 @@ Result<void> KvmVcpu::load_registers(const X86VcpuState& state) {
   run_->s.regs.regs = regs;
   run_->s.regs.sregs = sregs;
   run_->s.regs.events = events;
-  run_->kvm_dirty_regs = kAll;
+  run_->kvm_dirty_regs = kRegisterFiles;
   set_immediate_exit(true);
   const int answer = enter_kernel();
   run_->kvm_dirty_regs = 0;

@@ -76,7 +76,7 @@ class KvmVcpu final : public Vcpu {
   Decoded fail(std::string reason);
   Result<void> finish_instruction();
   Result<void> discard_instruction();
-  Result<void> take_set_registers();
+  Result<void> save_registers(X86VcpuState& state);
   Result<void> load_registers(const X86VcpuState& state);
   Error explain_refused_registers(const X86VcpuState& state, const Error& refusal) const;
   void set_immediate_exit(bool on) noexcept;

@@ -19,12 +19,17 @@ struct SlotSizes {
   std::uint64_t chunk_bytes = std::uint64_t{256} << 20U;  // A power of two.
 };
 
+// How registers pass between this process and KVM: in the page that both share, where the kernel
+// can (KVM_CAP_SYNC_REGS), or by one ioctl for each register file, as on a kernel that cannot.
+enum class RegisterTransfer : std::uint8_t { kShared, kByIoctl };
+
 // Value. The defaults are right for every use but tests and experiments.
 struct Options {
   std::string device_path = "/dev/kvm";
   // kForbidden registers all guest RAM before the first instruction, whatever it costs.
   Deferral deferral = Deferral::kAllowed;
   SlotSizes slot_sizes = {};
+  RegisterTransfer registers = RegisterTransfer::kShared;
   // Called on the background thread before it registers a slot; for tests.
   std::function<void(GpaRange)> before_deferred_slot = {};
 };

@@ -28,8 +28,9 @@ std::vector<Availability> make_notes(const HostFacts& facts) {
       note("write protection by the hypervisor", false,
            "KVM reports no address when it meets a page that the host has protected",
            "Use the tracker that write-protects with userfaultfd, or the dirty log."),
-      note("synchronized registers", facts.features().sync_regs != 0,
-           "KVM_CAP_SYNC_REGS is missing: loading a vCPU takes two system calls more", kKernelCure),
+      note("synchronized registers", facts.features().shared_registers != 0,
+           "KVM_CAP_SYNC_REGS is missing: saving or loading a vCPU takes two system calls more",
+           kKernelCure),
       note("xsave2", facts.features().has_xsave2,
            "KVM_CAP_XSAVE2 is missing: FP/SIMD state beyond 4096 bytes (AMX) cannot be saved",
            kKernelCure),
@@ -139,7 +140,8 @@ class KvmBackend final : public HypervisorBackend {
 }  // namespace
 
 Result<std::unique_ptr<HypervisorBackend>> make_backend(const Options& options) {
-  STASIS_ASSIGN(std::shared_ptr<HostFacts> facts, HostFacts::open(options.device_path));
+  STASIS_ASSIGN(std::shared_ptr<HostFacts> facts,
+                HostFacts::open(options.device_path, options.registers));
   STASIS_ASSIGN(Capabilities capabilities, make_capabilities(*facts));
   return std::unique_ptr<HypervisorBackend>(
       std::make_unique<KvmBackend>(std::move(facts), std::move(capabilities), options));

@@ -196,18 +196,7 @@ Result<void> set_cpuid(const KvmFd& vcpu, const std::vector<X86CpuidEntry>& cpui
   return vcpu.apply(kSetCpuid2, list.get());
 }
 
-Result<X86VcpuState> save_vcpu(const KvmFd& vcpu, HostFacts& facts,
-                               const std::vector<X86CpuidEntry>& cpuid) {
-  X86VcpuState state;
-  kvm_regs regs{};
-  STASIS_TRY(vcpu.apply(kGetRegs, &regs));
-  state.general = from_kvm(regs);
-  kvm_sregs sregs{};
-  STASIS_TRY(vcpu.apply(kGetSregs, &sregs));
-  state.system = from_kvm(sregs);
-  kvm_vcpu_events events{};
-  STASIS_TRY(vcpu.apply(kGetVcpuEvents, &events));
-  state.events = from_kvm(events);
+Result<void> save_vcpu_beside_registers(const KvmFd& vcpu, HostFacts& facts, X86VcpuState& state) {
   kvm_debugregs debug{};
   STASIS_TRY(vcpu.apply(kGetDebugregs, &debug));
   state.debug = from_kvm(debug);
@@ -235,8 +224,7 @@ Result<X86VcpuState> save_vcpu(const KvmFd& vcpu, HostFacts& facts,
   }
   const int khz = vcpu.attempt(kGetTscKhz, 0);
   state.tsc_khz = khz < 0 ? 0 : static_cast<std::uint32_t>(khz);
-  state.cpuid = cpuid;
-  return state;
+  return {};
 }
 
 Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,

@@ -1,4 +1,5 @@
-// Saves and loads everything that KVM knows of a vCPU.
+// Saves and loads what KVM knows of a vCPU, but for general and system registers and events, which
+// go through the registers that kvm_run shares (KvmVcpu).
 #pragma once
 
 #include <cstddef>
@@ -24,15 +25,12 @@ struct VcpuSetup {
 // The parts of a VM that decide how events are transferred.
 EventFeatures event_features(const HostFacts& facts);
 
-// Both functions need the calling thread to own the vCPU, and no device access outstanding.
-//
-// `cpuid` is the list that the vCPU was given.
-Result<X86VcpuState> save_vcpu(const KvmFd& vcpu, HostFacts& facts,
-                               const std::vector<X86CpuidEntry>& cpuid);
+// All of them need the calling thread to own the vCPU, and no device access outstanding.
 
-// Loads all but general and system registers and events, which go through the registers that
-// kvm_run shares (KvmVcpu::load_state). In the order in which KVM checks parts against each other:
-// CPUID before what it allows. `given` is brought up to date.
+Result<void> save_vcpu_beside_registers(const KvmFd& vcpu, HostFacts& facts, X86VcpuState& state);
+
+// Loading, in the order in which KVM checks parts against each other: CPUID before what it allows.
+// `given` is brought up to date.
 Result<void> load_vcpu_before_registers(const KvmFd& vcpu, HostFacts& facts,
                                         const X86VcpuState& state, VcpuHistory history,
                                         VcpuSetup& given);

@@ -17,9 +17,10 @@ std::uint32_t privilege_of(const X86Segment& segment) {
   return (segment.attributes >> 5U) & 3U;  // DPL: SDM vol. 3A, 3.4.5.
 }
 
-class TrapAccessTest : public KvmTest {
+class TrapAccessTest : public KvmTest, public testing::WithParamInterface<RegisterTransfer> {
  protected:
   void SetUp() override {
+    options_.registers = GetParam();
     KvmTest::SetUp();
     if (IsSkipped()) {
       return;
@@ -46,7 +47,7 @@ class TrapAccessTest : public KvmTest {
   std::unique_ptr<Vcpu> vcpu_;
 };
 
-TEST_F(TrapAccessTest, TheRegistersAreThoseOfTheProgramInRing3) {
+TEST_P(TrapAccessTest, TheRegistersAreThoseOfTheProgramInRing3) {
   const X86TrapRegisters registers = must(access().registers());
   EXPECT_EQ(registers.general.rbx, 0x1111U);
   EXPECT_EQ(registers.general.rdx, 0x1f0U);
@@ -55,7 +56,7 @@ TEST_F(TrapAccessTest, TheRegistersAreThoseOfTheProgramInRing3) {
   EXPECT_EQ(privilege_of(registers.ss), 3U);
 }
 
-TEST_F(TrapAccessTest, TheProgramGoesOnWhereAndWithWhatIsSet) {
+TEST_P(TrapAccessTest, TheProgramGoesOnWhereAndWithWhatIsSet) {
   X86TrapRegisters registers = must(access().registers());
   registers.general.rip = behind_ud2();
   registers.general.rbx = 0x87654321;
@@ -67,7 +68,7 @@ TEST_F(TrapAccessTest, TheProgramGoesOnWhereAndWithWhatIsSet) {
   expect_halted(must(vcpu_->run()));
 }
 
-TEST_F(TrapAccessTest, BasesOfSegmentsAreSetToo) {
+TEST_P(TrapAccessTest, BasesOfSegmentsAreSetToo) {
   X86TrapRegisters registers = must(access().registers());
   registers.general.rip = behind_ud2();
   registers.fs_base = 0x123000;
@@ -81,7 +82,7 @@ TEST_F(TrapAccessTest, BasesOfSegmentsAreSetToo) {
   EXPECT_EQ(saved.general.rbx, 0x1111U);
 }
 
-TEST_F(TrapAccessTest, TheExtendedStateThatIsSetIsTheOneThatIsRead) {
+TEST_P(TrapAccessTest, TheExtendedStateThatIsSetIsTheOneThatIsRead) {
   std::vector<std::byte> image = must(access().extended_state());
   ASSERT_GE(image.size(), 576U);
   // XMM0 and its mark: SDM vol. 1, 13.4.1 and 13.4.2.
@@ -93,7 +94,7 @@ TEST_F(TrapAccessTest, TheExtendedStateThatIsSetIsTheOneThatIsRead) {
             std::vector(image.begin() + 160, image.begin() + 176));
 }
 
-TEST_F(TrapAccessTest, AnImpossibleExtendedStateIsRefusedAndChangesNothing) {
+TEST_P(TrapAccessTest, AnImpossibleExtendedStateIsRefusedAndChangesNothing) {
   const std::vector<std::byte> before = must(access().extended_state());
   std::vector<std::byte> image = before;
   image.pop_back();
@@ -108,6 +109,13 @@ TEST_F(TrapAccessTest, AnImpossibleExtendedStateIsRefusedAndChangesNothing) {
   EXPECT_EQ(set.error().code, Errc::kInvalidArgument);
   EXPECT_EQ(must(access().extended_state()), before);
 }
+
+INSTANTIATE_TEST_SUITE_P(OnKvm, TrapAccessTest,
+                         testing::Values(RegisterTransfer::kShared, RegisterTransfer::kByIoctl),
+                         [](const auto& param) {
+                           return param.param == RegisterTransfer::kShared ? "sharing_registers"
+                                                                           : "by_ioctl";
+                         });
 
 }  // namespace
 }  // namespace stasis::kvm

@@ -235,6 +235,37 @@ TEST_F(VcpuStateTest, StateLoadsIntoAVcpuThatHasRun) {
   ASSERT_TRUE(std::holds_alternative<ExitIoWrite>(must(vcpu->run())));
 }
 
+// A kernel without KVM_CAP_SYNC_REGS is one ioctl a register file slower, and no different.
+class RegistersByIoctl : public VcpuStateTest {
+ protected:
+  RegistersByIoctl() { options_.registers = RegisterTransfer::kByIoctl; }
+};
+
+TEST_F(RegistersByIoctl, GoOnInAnotherVm) {
+  auto memory = run_across_two_vms(general_registers(), {});
+  const auto stored = must(memory->read_object<std::array<std::uint64_t, 2>>(Gpa{kStored}));
+  EXPECT_EQ(stored[0], 0x0101010101010101U);
+  EXPECT_EQ(stored[1], 0x0202020202020202U);
+}
+
+TEST_F(RegistersByIoctl, AreThoseThatTheSharedPageCarries) {
+  auto shared_backend = must(make_backend());
+  const auto save_by = [&](HypervisorBackend& backend, const X86VcpuState& state) {
+    auto memory = make_memory({{Gpa{0}, 4 * kMib}});
+    auto vm = must(backend.create_vm({.vcpus = 1}));
+    must(vm->map(*memory, Access::kReadWriteExecute));
+    return without_clock(save(*make_vcpu(*vm, state)));
+  };
+  auto [memory, vm] = make_vm();
+  auto vcpu = make_vcpu(*vm, place(*memory, general_registers()));
+  ASSERT_TRUE(std::holds_alternative<ExitIoWrite>(must(vcpu->run())));
+  X86VcpuState saved = save(*vcpu);
+  saved.system.cr2 = 0xabc000;
+  saved.events.nmi_masked = true;
+  EXPECT_EQ(save_by(*shared_backend, saved), without_clock(saved));
+  EXPECT_EQ(save_by(backend(), saved), without_clock(saved));
+}
+
 TEST_F(VcpuStateTest, SavedStateNamesWhatTheGuestWasGiven) {
   auto [memory, vm] = make_vm();
   auto vcpu = make_vcpu(*vm, place(*memory, halt()));
