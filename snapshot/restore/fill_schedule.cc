@@ -35,6 +35,7 @@ void append_jobs(const SourceExtent& source, std::uint64_t area_bytes, std::vect
 FillSchedule make_schedule(const RestorePlan& plan) {
   const std::uint64_t area_bytes = area_bytes_for(plan.threads);
   FillSchedule schedule;
+  schedule.area_bytes = area_bytes;
   for (const RestoreStep& step : plan.steps) {
     const SourceExtent* source = nullptr;
     if (const auto* read = std::get_if<ReadInto>(&step)) {

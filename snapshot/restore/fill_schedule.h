@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "snapshot/restore/plan.h"
@@ -24,6 +25,11 @@ struct FillJob {
 struct FillSchedule {
   std::vector<FillJob> jobs;
   std::vector<std::size_t> area_starts;  // Indices into jobs; one more at the end.
+  std::uint64_t area_bytes = 0;          // Of guest memory; a power of two.
+
+  [[nodiscard]] std::span<const FillJob> area(std::size_t index) const {
+    return std::span(jobs).subspan(area_starts[index], area_starts[index + 1] - area_starts[index]);
+  }
 };
 
 // Borrows from `plan`, which must outlive the schedule. No chunk is cut at the end of an area.

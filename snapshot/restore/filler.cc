@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -12,114 +13,97 @@
 #include "core/text.h"
 #include "snapshot/checksum.h"
 #include "snapshot/page_codec.h"
+#include "snapshot/restore/chunk_parts.h"
 #include "snapshot/restore/fill_schedule.h"
+#include "snapshot/restore/held_chunks.h"
 #include "snapshot/restore/payload_window.h"
 #include "snapshot/worker_threads.h"
 
 namespace stasis::snapshot::internal {
 namespace {
 
-// Below this a system call that copies is cheaper than two that map and unmap.
-constexpr std::uint64_t kWindowBytesMin = std::uint64_t{256} << 10U;
-
-// One chunk of an extent, as far as a job needs it. Value.
-struct ChunkPart {
-  Chunk chunk;
-  GpaRange whole;   // The guest memory that the chunk holds.
-  GpaRange wanted;  // The part of it to be filled.
-  [[nodiscard]] bool is_stored_raw() const { return chunk.stored_bytes == whole.size; }
-};
-
-// Fills jobs on one thread. Its buffers live as long as it does.
+// Fills areas on one thread. Its buffers live as long as it does.
 class Worker {
  public:
-  Worker(Verify verify, std::span<const PayloadSource> sources, GuestMemory& memory)
-      : verify_(verify), sources_(sources), memory_(memory) {}
+  // `windows_bytes_max`: of all the payload that is mapped at a time.
+  Worker(Verify verify, std::uint64_t windows_bytes_max, std::span<const PayloadSource> sources,
+         GuestMemory& memory)
+      : verify_(verify),
+        windows_bytes_max_(windows_bytes_max),
+        sources_(sources),
+        memory_(memory) {}
 
-  Result<void> fill(const FillJob& job) {
-    source_ = &sources_[job.source->depth];
-    STASIS_ASSIGN(const std::vector<ChunkPart> parts, parts_of(job));
-    STASIS_TRY(open_window(parts));
-    for (const ChunkPart& part : parts) {
-      if (auto result = fill_part(part); !result) {
-        return std::move(result).error().with_context("payload '" + source_->file->path() +
-                                                      "': guest memory " + describe(part.whole));
+  // The jobs of one area.
+  Result<void> fill(std::span<const FillJob> jobs) {
+    std::vector<JobParts> work;
+    work.reserve(jobs.size());
+    for (const FillJob& job : jobs) {
+      source_ = &sources_[job.source->depth];
+      STASIS_ASSIGN(std::vector<ChunkPart> parts, parts_of(job, *source_, verify_));
+      work.push_back({source_, std::move(parts)});
+    }
+    STASIS_TRY(open_windows(work));
+    for (const JobParts& job : work) {
+      source_ = job.source;
+      const auto window = windows_.find(source_);
+      window_ = window == windows_.end() ? nullptr : &window->second;
+      for (const ChunkPart& part : job.parts) {
+        if (auto result = fill_part(part); !result) {
+          return std::move(result).error().with_context("payload '" + source_->file->path() +
+                                                        "': guest memory " + describe(part.whole));
+        }
       }
     }
-    if (auto intact = window_.check(); !intact) {
-      return std::move(intact).error().with_context("payload '" + source_->file->path() + "'");
-    }
-    window_.close();
-    return {};
+    return close_windows();
   }
 
  private:
-  // The chunk table comes from a file: every index is checked here, every offset when it is read.
-  Result<std::vector<ChunkPart>> parts_of(const FillJob& job) const {
-    const Extent& extent = job.source->extent;
-    const std::uint64_t chunk_bytes = source_->chunk_bytes;
-    const std::uint64_t first =
-        job.range.begin.value / chunk_bytes - extent.range.begin.value / chunk_bytes;
-    const std::uint64_t last = first + chunk_count_of(job.range, chunk_bytes) - 1;
-    // Raw bytes lie where the extent says; only their checksums are in the table.
-    const bool raw = extent.kind == ExtentKind::kRaw;
-    const bool use_table = !raw || verify_ == Verify::kOn;
-    if (use_table && !fits(extent.first_chunk + first, last - first + 1, source_->chunks.size())) {
-      return Error{Errc::kCorruption, 0,
-                   "snapshot of '" + source_->file->path() + "': extent " + describe(extent.range) +
-                       " needs chunks beyond the " + std::to_string(source_->chunks.size()) +
-                       " of its index"};
-    }
-    std::vector<ChunkPart> parts;
-    parts.reserve(last - first + 1);
-    for (std::uint64_t i = first; i <= last; ++i) {
-      ChunkPart part;
-      part.whole = chunk_range_of(extent.range, i, chunk_bytes);
-      if (use_table) {
-        part.chunk = source_->chunks[extent.first_chunk + i];
+  // Maps the stretch of each payload that an area needs, where that is worth it; from the others
+  // chunks are read singly.
+  Result<void> open_windows(const std::vector<JobParts>& work) {
+    windows_.clear();
+    std::map<const PayloadSource*, Stretch> stretches;
+    for (const JobParts& job : work) {
+      Stretch& stretch = stretches[job.source];
+      for (const ChunkPart& part : job.parts) {
+        STASIS_TRY(check_inside(part, *job.source->file));
+        stretch.add(part);
       }
-      if (raw) {
-        part.chunk.file_offset =
-            extent.file_offset + (part.whole.begin.value - extent.range.begin.value);
-        part.chunk.stored_bytes = static_cast<std::uint32_t>(part.whole.size);
+    }
+    std::vector<std::pair<const PayloadSource*, Stretch>> by_use(stretches.begin(),
+                                                                 stretches.end());
+    std::sort(by_use.begin(), by_use.end(), [](const auto& a, const auto& b) {
+      return a.second.used_bytes > b.second.used_bytes;
+    });
+    std::uint64_t open_bytes = 0;
+    for (const auto& [source, stretch] : by_use) {
+      if (source->file->fd() < 0 || !stretch.is_worth_mapping() ||
+          open_bytes + stretch.size() > windows_bytes_max_) {
+        continue;
       }
-      part.wanted.begin = std::max(part.whole.begin, job.range.begin);
-      const Gpa end = std::min(part.whole.end(), job.range.end());
-      part.wanted.size = end.value - part.wanted.begin.value;
-      parts.push_back(part);
-    }
-    return parts;
-  }
-
-  // Maps the job's stretch of the payload if that is worth it; otherwise chunks are read singly.
-  Result<void> open_window(const std::vector<ChunkPart>& parts) {
-    window_.close();
-    std::uint64_t begin = UINT64_MAX;
-    std::uint64_t end = 0;
-    std::uint64_t sum = 0;
-    for (const ChunkPart& part : parts) {
-      const Chunk& chunk = part.chunk;
-      if (!fits(chunk.file_offset, chunk.stored_bytes, source_->file->size_bytes())) {
-        return Error{Errc::kCorruption, 0,
-                     "payload '" + source_->file->path() + "': the chunk of guest memory " +
-                         describe(part.whole) + " ends at offset " +
-                         std::to_string(chunk.file_offset) + " + " +
-                         std::to_string(chunk.stored_bytes) + ", but the file has " +
-                         std::to_string(source_->file->size_bytes()) +
-                         " bytes: it was cut short or belongs to another snapshot"};
+      if (auto result = windows_[source].open(source->file->fd(), stretch.begin, stretch.size());
+          !result) {
+        return std::move(result).error().with_context("payload '" + source->file->path() + "'");
       }
-      begin = std::min(begin, chunk.file_offset);
-      end = std::max(end, chunk.file_offset + chunk.stored_bytes);
-      sum += chunk.stored_bytes;
-    }
-    // Chunks that lie far apart would map much more than they use.
-    if (source_->file->fd() < 0 || end - begin < kWindowBytesMin || (end - begin) / 2 > sum) {
-      return {};
-    }
-    if (auto result = window_.open(source_->file->fd(), begin, end - begin); !result) {
-      return std::move(result).error().with_context("payload '" + source_->file->path() + "'");
+      open_bytes += stretch.size();
     }
     return {};
+  }
+
+  Result<void> close_windows() {
+    for (const auto& [source, window] : windows_) {
+      if (auto intact = window.check(); !intact) {
+        return std::move(intact).error().with_context("payload '" + source->file->path() + "'");
+      }
+    }
+    windows_.clear();
+    return {};
+  }
+
+  // The payload's bytes by the window; empty without one.
+  [[nodiscard]] std::span<const std::byte> mapped(std::uint64_t offset,
+                                                  std::uint64_t size_bytes) const {
+    return window_ == nullptr ? std::span<const std::byte>() : window_->bytes(offset, size_bytes);
   }
 
   Result<void> fill_part(const ChunkPart& part) {
@@ -129,40 +113,51 @@ class Worker {
       return whole ? decompress(part, out) : fill_through_scratch(part, out);
     }
     const Chunk& chunk = part.chunk;
-    const auto mapped = window_.bytes(chunk.file_offset, chunk.stored_bytes);
     const std::uint64_t skipped = part.wanted.begin.value - part.whole.begin.value;
-    if (!mapped.empty()) {
-      if (whole && verify_ == Verify::kOn) {
-        return compare(part, copy_with_checksum(mapped, part.whole.begin, out.data()));
+    if (verify_ == Verify::kOff) {
+      const auto bytes = mapped(chunk.file_offset + skipped, out.size());
+      if (bytes.empty()) {
+        return source_->file->read_at(chunk.file_offset + skipped, out);
       }
-      STASIS_TRY(check(part, mapped));
-      std::memcpy(out.data(), mapped.data() + skipped, out.size());
+      std::memcpy(out.data(), bytes.data(), out.size());
       return {};
     }
-    if (whole || verify_ == Verify::kOff) {
-      STASIS_TRY(source_->file->read_at(chunk.file_offset + skipped, out));
-      return verify_ == Verify::kOff ? Result<void>{} : check(part, out);
-    }
-    return fill_through_scratch(part, out);
+    return whole ? read_checked(part, out) : fill_through_scratch(part, out);
   }
 
-  // For a part of a chunk that can only be had, or only be checked, whole.
-  Result<void> fill_through_scratch(const ChunkPart& part, std::span<std::byte> out) {
-    raw_.resize(part.whole.size);
-    if (part.is_stored_raw()) {
-      STASIS_TRY(source_->file->read_at(part.chunk.file_offset, raw_));
-      STASIS_TRY(check(part, raw_));
-    } else {
-      STASIS_TRY(decompress(part, raw_));
+  // A raw chunk, by one pass over its bytes where the window shows them.
+  Result<void> read_checked(const ChunkPart& part, std::span<std::byte> out) {
+    const Chunk& chunk = part.chunk;
+    const auto bytes = mapped(chunk.file_offset, chunk.stored_bytes);
+    if (!bytes.empty()) {
+      return compare(part, copy_with_checksum(bytes, part.whole.begin, out.data()));
     }
-    std::memcpy(out.data(), raw_.data() + (part.wanted.begin.value - part.whole.begin.value),
+    STASIS_TRY(source_->file->read_at(chunk.file_offset, out));
+    return check(part, out);
+  }
+
+  // For a part of a chunk that can only be had, or only be checked, whole. Where a newer snapshot
+  // covers single pages of it, its pieces come one after another: the chunk is kept for them.
+  Result<void> fill_through_scratch(const ChunkPart& part, std::span<std::byte> out) {
+    const HeldChunk* held = held_.find(*source_, part.index);
+    if (held == nullptr) {
+      HeldChunk& fresh = held_.make(*source_, part.index, part.whole.size);
+      if (auto read = part.is_stored_raw() ? read_checked(part, fresh.bytes)
+                                           : decompress(part, fresh.bytes);
+          !read) {
+        held_.forget(fresh);
+        return read;
+      }
+      held = &fresh;
+    }
+    std::memcpy(out.data(), held->bytes.data() + (part.wanted.begin.value - part.whole.begin.value),
                 out.size());
     return {};
   }
 
   Result<void> decompress(const ChunkPart& part, std::span<std::byte> out) {
     const Chunk& chunk = part.chunk;
-    auto stored = window_.bytes(chunk.file_offset, chunk.stored_bytes);
+    auto stored = mapped(chunk.file_offset, chunk.stored_bytes);
     if (stored.empty()) {
       stored_.resize(chunk.stored_bytes);
       STASIS_TRY(source_->file->read_at(chunk.file_offset, stored_));
@@ -188,11 +183,14 @@ class Worker {
   }
 
   Verify verify_;
+  std::uint64_t windows_bytes_max_;
   std::span<const PayloadSource> sources_;
   GuestMemory& memory_;
-  const PayloadSource* source_ = nullptr;  // Of the current job.
-  PayloadWindow window_;
-  std::vector<std::byte> raw_, stored_;  // Scratch; at most one chunk each.
+  std::map<const PayloadSource*, PayloadWindow> windows_;  // Of the current area.
+  const PayloadSource* source_ = nullptr;                  // Of the current job.
+  const PayloadWindow* window_ = nullptr;                  // Its payload's, or null.
+  HeldChunks held_;
+  std::vector<std::byte> stored_;  // Scratch; at most one chunk.
 };
 
 enum class Reports : std::uint8_t { kYes, kNo };
@@ -221,13 +219,14 @@ class Progress {
         fail(area, cancelled_error());
         return;
       }
-      for (std::size_t i = schedule_.area_starts[area]; i < schedule_.area_starts[area + 1]; ++i) {
-        if (auto result = worker.fill(schedule_.jobs[i]); !result) {
-          fail(area, std::move(result).error());
-          return;
-        }
+      const std::span<const FillJob> jobs = schedule_.area(area);
+      if (auto result = worker.fill(jobs); !result) {
+        fail(area, std::move(result).error());
+        return;
+      }
+      for (const FillJob& job : jobs) {
         // Relaxed: a number to show.
-        done_bytes_.fetch_add(schedule_.jobs[i].range.size, std::memory_order_relaxed);
+        done_bytes_.fetch_add(job.range.size, std::memory_order_relaxed);
       }
       if (reports == Reports::kYes) {
         report(done_bytes_.load(std::memory_order_relaxed));
@@ -285,7 +284,8 @@ Result<void> fill_memory(const RestorePlan& plan, std::span<const PayloadSource>
   const std::size_t threads = std::min<std::size_t>({plan.threads, areas, kFillThreadsMax});
   std::deque<Worker> workers;  // They cannot be moved.
   for (std::size_t i = 0; i < threads; ++i) {
-    workers.emplace_back(plan.verify, sources, memory);
+    // As much as one payload alone may take of an area: chunks may lie up to twice as far apart.
+    workers.emplace_back(plan.verify, 2 * schedule.area_bytes, sources, memory);
   }
   Progress progress(schedule, supervision);
   std::atomic<std::size_t> next_worker = 0;  // Relaxed: it only hands out numbers.
