@@ -10,6 +10,7 @@
 #include <span>
 
 #include "cli/interrupt.h"
+#include "cli/periodic_saves.h"
 #include "cli/quantity.h"
 #include "core/unique_fd.h"
 
@@ -104,7 +105,8 @@ Result<std::vector<Request>> read_requests(const std::vector<std::string>& sourc
 
 Result<std::vector<Exchange>> exchange(session::Session& session,
                                        const std::vector<Request>& requests,
-                                       std::chrono::nanoseconds timeout, Context& context) {
+                                       std::chrono::nanoseconds timeout, Context& context,
+                                       PeriodicSaves* saves) {
   std::vector<Exchange> exchanges;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     Progress progress(fmt::format("waiting for response {} of {}", i + 1, requests.size()),
@@ -117,7 +119,7 @@ Result<std::vector<Exchange>> exchange(session::Session& session,
       posted = true;
       return session.request(requests[i].bytes, slice);
     };
-    auto response = wait_in_slices(timeout, wait, [&] { progress.tick(); });
+    auto response = wait_and_save(saves, timeout, wait, [&] { progress.tick(); });
     if (!response) {
       return std::move(response).error().with_context(fmt::format("request {}", i + 1));
     }

@@ -15,6 +15,8 @@
 
 namespace stasis::cli {
 
+class PeriodicSaves;  // cli/periodic_saves.h
+
 // Value.
 struct Request {
   std::string label;  // As on the command line, for messages.
@@ -33,10 +35,12 @@ struct Exchange {
   session::Response response;
 };
 
-// Sends every request in order and prints nothing; `timeout` holds for each.
+// Sends every request in order and prints nothing; `timeout` holds for each. `saves`, which may be
+// null, go on meanwhile.
 Result<std::vector<Exchange>> exchange(session::Session& session,
                                        const std::vector<Request>& requests,
-                                       std::chrono::nanoseconds timeout, Context& context);
+                                       std::chrono::nanoseconds timeout, Context& context,
+                                       PeriodicSaves* saves = nullptr);
 
 // Answers among other text: each as printable(), on lines of its own.
 void print_exchanges(const std::vector<Exchange>& exchanges, Output& output);

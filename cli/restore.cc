@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/periodic_saves.h"
 #include "cli/quantity.h"
 #include "cli/render.h"
 #include "cli/requests.h"
@@ -37,17 +38,18 @@ struct RestoreCommandOptions {
   enum class Show : std::uint8_t { kAll, kResponses } show = Show::kAll;
   std::string save;
   bool diff = false;
+  PeriodicOptions periodic;
   WriteOptions write;
   std::chrono::nanoseconds sample_residency{0};
   std::int64_t spawned_at = 0;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
 
-// Value.
 struct RestoreResult {
   std::vector<Trial> trials;
   std::optional<session::DirtyReport> dirty;
   std::optional<session::SaveReport> saved;
+  std::unique_ptr<PeriodicSaves> series;  // Of its report alone: the session may be gone.
   std::optional<session::WorkingSetReport> working_set;
   std::optional<std::uint64_t> exit_code;
   bool is_linux_program = false;
@@ -55,12 +57,17 @@ struct RestoreResult {
   std::string console;
 };
 
+Result<session::SeriesOptions> series_of(const RestoreCommandOptions& options) {
+  return series_options(options.save, options.restore.tracker, options.restore.tracker_options,
+                        options.write, options.periodic);
+}
+
 // When nothing more is asked of the guest.
 Result<void> wait_exit(session::Session& session, const RestoreCommandOptions& options,
                        Context& context, RestoreResult& result) {
   Progress progress("waiting for the guest to exit", context.progress_mode());
-  auto exit_code = wait_in_slices(
-      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+  auto exit_code = wait_and_save(
+      result.series.get(), options.timeout, [&](auto slice) { return session.wait_exit(slice); },
       [&] { progress.tick(); });
   result.is_linux_program = session.runs_linux_program();
   result.signal = session.ending_signal();
@@ -73,10 +80,12 @@ Result<void> after_requests(session::Session& session, const RestoreCommandOptio
   if (options.record_working_set) {
     STASIS_ASSIGN(result.working_set, session.record_working_set());
   }
-  if (!options.restore.tracker.empty()) {
+  if (!options.restore.tracker.empty() && !result.series) {
     STASIS_ASSIGN(result.dirty, session.dirty());
   }
-  if (!options.save.empty()) {
+  if (result.series && !options.until_exit) {
+    STASIS_TRY(result.series->save());  // The state in which the guest is left.
+  } else if (!result.series && !options.save.empty()) {
     const session::SaveKind kind =
         options.diff ? session::SaveKind::kDiff : session::SaveKind::kFull;
     STASIS_ASSIGN(result.saved, save_snapshot(session, options.save, kind, options.write, context));
@@ -104,8 +113,13 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
                        const std::vector<Request>& requests, Context& context,
                        RestoreResult& result) {
   STASIS_ASSIGN(std::unique_ptr<session::Session> session, start(backend, options, context));
+  if (options.periodic.every.count() > 0) {
+    STASIS_ASSIGN(session::SeriesOptions series, series_of(options));
+    STASIS_ASSIGN(result.series,
+                  PeriodicSaves::begin(*session, std::move(series), options.periodic.every));
+  }
   STASIS_ASSIGN(std::vector<Exchange> exchanges,
-                exchange(*session, requests, options.timeout, context));
+                exchange(*session, requests, options.timeout, context, result.series.get()));
   if (options.show == RestoreCommandOptions::Show::kResponses) {
     print_answers(exchanges, context.output);  // Before anything else: somebody waits for it.
   }
@@ -147,6 +161,9 @@ void report_text(const RestoreCommandOptions& options, const RestoreResult& resu
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
   }
+  if (result.series) {
+    output.text(describe(*result.series));
+  }
   // A Linux program that ends well has said all there is to say.
   if (result.exit_code && (!result.is_linux_program || *result.exit_code != 0)) {
     output.text(fmt::format("the guest exited with code {}\n", *result.exit_code));
@@ -177,6 +194,9 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
   if (result.saved) {
     json["saved"] = to_json(*result.saved);
     json["saved"]["path"] = options.save;
+  }
+  if (result.series) {
+    json["series"] = to_json(*result.series);
   }
   if (result.working_set) {
     json["working_set"] = {{"written_bytes", result.working_set->written_bytes},
@@ -213,6 +233,13 @@ Result<void> check(const RestoreCommandOptions& options) {
     return refuse(
         "--record-working-set needs --policy lazy: under any other, memory is touched by "
         "more than the guest");
+  }
+  if (options.periodic.every.count() > 0) {
+    if (options.diff) {
+      return refuse("--diff says how to save once: a series with --save-every has its own rule");
+    }
+    STASIS_ASSIGN(const session::SeriesOptions series, series_of(options));
+    return check_series(series);
   }
   return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
 }
@@ -275,6 +302,7 @@ void add_save_options(CommandOptions& app, RestoreCommandOptions& options) {
   app.add_option("--full-copy", options.write.full_copy,
                  "With --diff: save a full snapshot of the same pause here, for verify-diff")
       .type_name("DIR");
+  add_periodic_options(app, options.periodic);
   add_write_options(app, options.write);
   add_tracker_options(app, options.restore.tracker, options.restore.tracker_options,
                       "Track what the guest writes; makes --diff proportional to it");

@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/linux_options.h"
 #include "cli/options.h"
+#include "cli/periodic_saves.h"
 #include "cli/quantity.h"
 #include "cli/render.h"
 #include "cli/requests.h"
@@ -29,16 +30,18 @@ struct RunOptions {
   std::optional<Until> until;
   std::vector<std::string> requests;
   std::string save;
+  PeriodicOptions periodic;
   WriteOptions write;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
 
-// What happened, for the report. Value.
+// What happened, for the report.
 struct RunResult {
   std::optional<std::int64_t> ready_ns;
   std::vector<Exchange> exchanges;
   std::optional<session::DirtyReport> dirty;
   std::optional<session::SaveReport> saved;
+  std::unique_ptr<PeriodicSaves> series;  // Of its report alone: the session may be gone.
   std::optional<std::uint64_t> exit_code;
 };
 
@@ -56,10 +59,10 @@ Result<void> wait_ready(session::Session& session, const RunOptions& options, Co
 }
 
 Result<std::uint64_t> wait_exit(session::Session& session, const RunOptions& options,
-                                Context& context) {
+                                PeriodicSaves* saves, Context& context) {
   Progress progress("waiting for the guest to exit", context.progress_mode());
-  auto outcome = wait_in_slices(
-      options.timeout, [&](auto slice) { return session.wait_exit(slice); },
+  auto outcome = wait_and_save(
+      saves, options.timeout, [&](auto slice) { return session.wait_exit(slice); },
       [&] { progress.tick(); });
   if (!outcome && outcome.error().code == Errc::kTimeout) {
     return Error{Errc::kTimeout, 0,
@@ -69,6 +72,28 @@ Result<std::uint64_t> wait_exit(session::Session& session, const RunOptions& opt
   return outcome;
 }
 
+Result<session::SeriesOptions> series_of(const RunOptions& options) {
+  return series_options(options.save, options.launch.tracker, options.launch.tracker_options,
+                        options.write, options.periodic);
+}
+
+// From ready on, with a snapshot every period. The last one is of the state in which the guest is
+// left, unless it exits.
+Result<void> drive_and_save(session::Session& session, const RunOptions& options,
+                            const std::vector<Request>& requests, Context& context,
+                            RunResult& result) {
+  STASIS_ASSIGN(session::SeriesOptions series, series_of(options));
+  STASIS_ASSIGN(result.series,
+                PeriodicSaves::begin(session, std::move(series), options.periodic.every));
+  STASIS_ASSIGN(result.exchanges,
+                exchange(session, requests, options.timeout, context, result.series.get()));
+  if (*options.until == Until::kExit) {
+    STASIS_ASSIGN(result.exit_code, wait_exit(session, options, result.series.get(), context));
+    return {};
+  }
+  return result.series->save();
+}
+
 Result<void> drive(session::Session& session, const RunOptions& options,
                    const std::vector<Request>& requests, Context& context, RunResult& result) {
   const bool needs_ready = *options.until == Until::kReady || !requests.empty() ||
@@ -76,6 +101,9 @@ Result<void> drive(session::Session& session, const RunOptions& options,
   if (needs_ready) {
     STASIS_TRY(wait_ready(session, options, context));
     result.ready_ns = host_clock().now() - context.begin_at;
+  }
+  if (options.periodic.every.count() > 0) {
+    return drive_and_save(session, options, requests, context, result);
   }
   if (!options.launch.tracker.empty()) {
     STASIS_TRY(session.track(options.launch.tracker, options.launch.tracker_options));
@@ -89,7 +117,7 @@ Result<void> drive(session::Session& session, const RunOptions& options,
                                               options.write, context));
   }
   if (*options.until == Until::kExit) {
-    STASIS_ASSIGN(result.exit_code, wait_exit(session, options, context));
+    STASIS_ASSIGN(result.exit_code, wait_exit(session, options, nullptr, context));
   }
   return {};
 }
@@ -112,6 +140,9 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
   }
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
+  }
+  if (result.series) {
+    output.text(describe(*result.series));
   }
   // A Linux program that ends well has said all there is to say, and what is not read by a person
   // is to hold what it said alone.
@@ -143,6 +174,9 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
   if (result.saved) {
     json["saved"] = to_json(*result.saved);
     json["saved"]["path"] = options.save;
+  }
+  if (result.series) {
+    json["series"] = to_json(*result.series);
   }
   json["exit_code"] = result.exit_code ? Json(*result.exit_code) : Json(nullptr);
   if (const std::optional<int> signal = session.ending_signal()) {
@@ -181,7 +215,10 @@ Result<void> choose_guest(RunOptions& options, const Context& context) {
 
 Result<ExitCode> run(RunOptions options, Context& context) {
   STASIS_TRY(choose_guest(options, context));
-  if (!options.save.empty()) {
+  if (options.periodic.every.count() > 0) {
+    STASIS_ASSIGN(const session::SeriesOptions series, series_of(options));
+    STASIS_TRY(check_series(series));
+  } else if (!options.save.empty()) {
     STASIS_TRY(check_target(options.save, options.write));
   }
   STASIS_ASSIGN(
@@ -248,6 +285,7 @@ CommandFunction add_run(CommandOptions& app) {
   add_requests(app, options->requests);
   app.add_option("--save", options->save, "Save the guest here, after the requests")
       .type_name("DIR");
+  add_periodic_options(app, options->periodic);
   add_write_options(app, options->write);
   add_tracker_options(app, options->launch.tracker, options->launch.tracker_options,
                       "Track what the guest writes between ready and the save, and report it");
@@ -260,6 +298,7 @@ CommandFunction add_run(CommandOptions& app) {
       "  $ stasis run hello\n"
       "  $ stasis run hello --memory 64M --save warm --force\n"
       "  $ stasis run hello --save packed --layout packed --compress lz4 --force\n"
+      "  $ stasis run hello --save series --save-every 100ms --keep 2 --force\n"
       "  $ stasis run --allow-read /usr -- /bin/ls /usr\n"
       "  $ stasis run --allow-read /usr --save warm-shell --force -- /bin/sh -c "
       "\"read x < /dev/stasis; echo you said $x > /dev/stasis\"\n");

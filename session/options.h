@@ -19,6 +19,7 @@
 #include "guests/linux/vm/process.h"
 #include "snapshot/manifest.h"
 #include "snapshot/policies/policy_catalog.h"
+#include "snapshot/snapshot_writer.h"
 #include "snapshot/trackers/tracker_catalog.h"
 
 namespace stasis::session {
@@ -102,6 +103,8 @@ struct SaveOptions {
   std::uint32_t chunk_bytes = 64U << 10U;
   std::uint32_t threads = 2;
   bool replace_existing = false;  // Otherwise kAlreadyExists.
+  // Of the snapshot that is replaced. Empty: by save(), when the guest runs again.
+  snapshot::Dispose dispose = {};
   // kDiff: a full snapshot of the same pause, too, for snapshot::verify_diff(); the next kDiff is
   // still on the differential one. If only this fails, so does the save. Empty: none.
   std::string full_copy = {};

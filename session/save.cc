@@ -6,6 +6,7 @@
 #include "session/parent_compare.h"
 #include "session/session_impl.h"
 #include "snapshot/capture.h"
+#include "snapshot/operations.h"
 #include "snapshot/snapshot_chain.h"
 
 namespace stasis::session::internal {
@@ -56,8 +57,22 @@ snapshot::CaptureOptions SessionImpl::capture_options(const SaveOptions& options
   capture.writer.durability =
       options.sync ? snapshot::Durability::kSync : snapshot::Durability::kNone;
   capture.writer.replace_existing = options.replace_existing;
+  capture.writer.dispose = options.dispose;
   capture.writer.supervision = {.progress = options.progress, .cancel = options.cancel};
   return capture;
+}
+
+Result<std::unique_ptr<snapshot::SnapshotChain>> SessionImpl::open_parent(
+    const std::string& purpose) const {
+  STASIS_ASSIGN(std::unique_ptr<snapshot::SnapshotChain> chain,
+                snapshot::SnapshotChain::open(snapshot::posix_file_system(), parts_.parent->path));
+  if (chain->manifest().id != parts_.parent->id) {
+    return Error{Errc::kMismatch, 0,
+                 purpose + ": its parent '" + parts_.parent->path + "' was replaced: it is " +
+                     to_string(chain->manifest().id) + " now and was " +
+                     to_string(parts_.parent->id)};
+  }
+  return chain;
 }
 
 Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
@@ -70,13 +85,7 @@ Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
   }
   snapshot::FileSystem& files = snapshot::posix_file_system();
   STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
-                snapshot::SnapshotChain::open(files, parts_.parent->path));
-  if (chain->manifest().id != parts_.parent->id) {
-    return Error{Errc::kMismatch, 0,
-                 "save '" + path + "': its parent '" + parts_.parent->path +
-                     "' was replaced: it is " + to_string(chain->manifest().id) + " now and was " +
-                     to_string(parts_.parent->id)};
-  }
+                open_parent("save '" + path + "'"));
   capture.writer.parent = chain.get();
   if (accumulator_ && !missed_writes_) {
     return snapshot::capture_diff(*machine_, *accumulator_, files, path, capture);
@@ -89,9 +98,16 @@ Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
 
 Result<SaveReport> SessionImpl::save(const std::string& path, const SaveOptions& options) {
   const bool resume_after = !machine_->is_paused() && !held_;
+  std::vector<std::string> replaced;
+  SaveOptions saving = options;
+  if (!saving.dispose) {
+    saving.dispose = [&replaced](std::string directory) {
+      replaced.push_back(std::move(directory));
+    };
+  }
   const MonotonicNs begin = host_clock().now();
   STASIS_TRY(machine_->pause(kPauseTimeout));
-  Result<SaveReport> report = save_paused(path, options);
+  Result<SaveReport> report = save_paused(path, saving);
   if (report && !options.then_track.empty()) {
     STASIS_TRY(track(options.then_track, options.tracker_options));
   }
@@ -100,6 +116,9 @@ Result<SaveReport> SessionImpl::save(const std::string& path, const SaveOptions&
   }
   if (report) {
     report->paused_ns = host_clock().now() - begin;
+  }
+  for (const std::string& directory : replaced) {
+    snapshot::discard(snapshot::posix_file_system(), directory);
   }
   return report;
 }
@@ -133,6 +152,33 @@ Result<SaveReport> SessionImpl::save_paused(const std::string& path, const SaveO
     STASIS_TRY(snapshot::capture_full(*machine_, snapshot::posix_file_system(), options.full_copy,
                                       capture));
   }
+  return report;
+}
+
+Result<SaveReport> SessionImpl::flatten_parent(const SaveOptions& options) {
+  if (!parts_.parent) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "nothing to flatten: this guest was neither restored from a snapshot nor saved"};
+  }
+  const MonotonicNs begin = host_clock().now();
+  STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
+                open_parent("flatten '" + parts_.parent->path + "'"));
+  snapshot::MergeOptions merge;
+  merge.layout = options.layout;
+  merge.codec = options.codec;
+  merge.chunk_bytes = options.chunk_bytes;
+  merge.threads = options.threads;
+  merge.durability = options.sync ? snapshot::Durability::kSync : snapshot::Durability::kNone;
+  merge.replace_existing = true;
+  merge.dispose = options.dispose;
+  merge.creator = creator();
+  merge.created_ns = chain->manifest().created_ns;  // The moment that it shows is the same.
+  merge.supervision = {.progress = options.progress, .cancel = options.cancel};
+  STASIS_ASSIGN(const snapshot::WriteReport written,
+                snapshot::merge(snapshot::posix_file_system(), *chain, parts_.parent->path, merge));
+  parts_.parent->id = written.id;
+  SaveReport report = report_of(written);
+  report.write_ns = host_clock().now() - begin;
   return report;
 }
 

@@ -69,6 +69,11 @@ class Session {
   // running as it was. The directory appears wholly or not at all. kInvalidArgument for a kDiff
   // without a parent.
   virtual Result<SaveReport> save(const std::string& path, const SaveOptions& options) = 0;
+  // Rewrites the snapshot that was saved last, or that this session was restored from, as a full
+  // one in its place, with the same contents and a new id, while the guest runs on; differential
+  // saves build on it. Of `options` it takes how to write. Errors as save(): the snapshot is then
+  // as it was. kMismatch if it was replaced meanwhile.
+  virtual Result<SaveReport> flatten_parent(const SaveOptions& options) = 0;
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
   virtual Result<void> track(const std::string& tracker,
                              const snapshot::TrackerOptions& options) = 0;

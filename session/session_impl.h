@@ -73,6 +73,7 @@ class SessionImpl final : public Session {
   Result<void> pause(std::chrono::nanoseconds timeout) override;
   Result<void> resume() override;
   Result<SaveReport> save(const std::string& path, const SaveOptions& options) override;
+  Result<SaveReport> flatten_parent(const SaveOptions& options) override;
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
   Result<DirtyReport> dirty() override;
   Result<WorkingSetReport> record_working_set() override;
@@ -117,6 +118,7 @@ class SessionImpl final : public Session {
 
   [[nodiscard]] snapshot::CaptureOptions capture_options(const SaveOptions& options) const;
   Result<SaveReport> save_paused(const std::string& path, const SaveOptions& options);
+  Result<std::unique_ptr<snapshot::SnapshotChain>> open_parent(const std::string& purpose) const;
   Result<snapshot::WriteReport> write_diff(const std::string& path,
                                            snapshot::CaptureOptions& capture);
   Result<void> stop_tracking();

@@ -48,6 +48,7 @@ struct MergeOptions {
   std::uint32_t threads = 2;
   Durability durability = Durability::kSync;
   bool replace_existing = false;
+  Dispose dispose = {};  // Of what is replaced.
   std::string creator;
   std::int64_t created_ns = 0;
   Supervision supervision = {};
@@ -57,6 +58,15 @@ struct MergeOptions {
 // on the way. The new snapshot has its own id, and the leaf's labels.
 Result<WriteReport> merge(FileSystem& file_system, const SnapshotChain& chain,
                           const std::string& target, const MergeOptions& options);
+
+// The first half of removing a snapshot: it disappears at once, whatever happens to the host
+// meanwhile. Returns the hidden directory in which it lies now. What others have mapped or open of
+// it stays theirs; snapshots that have it as their parent are lost. kNotFound; kAlreadyExists for a
+// directory that is not a snapshot; kIo.
+Result<std::string> hide(FileSystem& file_system, const std::string& path);
+// The second half: frees the space. What does not let itself be removed stays hidden, and goes when
+// a snapshot is next saved under that name.
+void discard(FileSystem& file_system, const std::string& directory);
 
 // One value that differs. `a` or `b` is empty where the other snapshot alone has it.
 struct FieldDifference {

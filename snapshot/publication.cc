@@ -11,19 +11,6 @@ std::string temporary_prefix(const std::string& name) {
   return "." + name + ".stasis-";
 }
 
-// A snapshot's directory with its files; what does not let itself be removed stays, and a later
-// saver tries again.
-void remove_tree(FileSystem& file_system, const std::string& directory) {
-  const auto names = file_system.list_directory(directory);
-  if (!names) {
-    return;
-  }
-  for (const std::string& name : *names) {
-    static_cast<void>(file_system.remove_file(join_path(directory, name)).has_value());
-  }
-  static_cast<void>(file_system.remove_directory(directory).has_value());
-}
-
 // Only those whose saver is dead.
 void remove_stale_temporaries(FileSystem& file_system, const std::string& parent,
                               const std::string& name) {
@@ -39,7 +26,7 @@ void remove_stale_temporaries(FileSystem& file_system, const std::string& parent
     const std::string path = join_path(parent, candidate);
     const auto lock = file_system.try_lock_directory(path);
     if (lock && *lock != nullptr) {
-      remove_tree(file_system, path);
+      discard(file_system, path);
     }
   }
 }
@@ -74,7 +61,7 @@ Publication::Publication(FileSystem& file_system, std::string target, std::strin
 
 Publication::~Publication() {
   if (!directory_.empty()) {
-    remove_tree(file_system_, directory_);
+    discard(file_system_, directory_);
   }
 }
 
@@ -132,12 +119,12 @@ Result<bool> Publication::move_into_place() {
   return true;
 }
 
-Result<void> Publication::publish(bool sync) {
+Result<std::string> Publication::publish(bool sync) {
   if (sync) {
     STASIS_TRY(file_system_.sync_directory(directory_));
   }
   STASIS_ASSIGN(const bool exchanged, move_into_place());
-  const std::string old = std::exchange(directory_, "");
+  std::string old = std::exchange(directory_, "");
   if (sync) {
     if (auto synced = file_system_.sync_directory(parent_); !synced) {
       // The old snapshot, if any, stays beside it: after a crash either may be the one that counts.
@@ -145,10 +132,28 @@ Result<void> Publication::publish(bool sync) {
           "'" + target_ + "' is in place, but may not survive a crash of the host");
     }
   }
-  if (exchanged) {
-    remove_tree(file_system_, old);
+  return exchanged ? old : std::string();
+}
+
+Result<std::string> withdraw(FileSystem& file_system, const std::string& target) {
+  STASIS_ASSIGN(const std::string path, file_system.canonical_path(target));
+  STASIS_TRY(check_target(file_system, path, true));
+  const SplitPath split = split_path(path);
+  std::string hidden = join_path(
+      split.parent, temporary_prefix(split.name) + to_string(random_snapshot_id()).substr(0, 16));
+  STASIS_TRY(file_system.rename(path, hidden));
+  return hidden;
+}
+
+void discard(FileSystem& file_system, const std::string& directory) {
+  const auto names = file_system.list_directory(directory);
+  if (!names) {
+    return;
   }
-  return {};
+  for (const std::string& name : *names) {
+    static_cast<void>(file_system.remove_file(join_path(directory, name)).has_value());
+  }
+  static_cast<void>(file_system.remove_directory(directory).has_value());
 }
 
 }  // namespace stasis::snapshot::internal

@@ -29,8 +29,9 @@ class Publication {
 
   [[nodiscard]] const std::string& target() const noexcept { return target_; }  // Canonical.
   Result<std::unique_ptr<WritableFile>> create_file(std::string_view name);
-  // All files must be closed, and synced if `sync` is set.
-  Result<void> publish(bool sync);
+  // All files must be closed, and synced if `sync` is set. Returns the hidden directory in which
+  // the snapshot that was replaced now lies, for discard(); empty: there was none.
+  Result<std::string> publish(bool sync);
 
  private:
   Publication(FileSystem& file_system, std::string target, std::string parent,
@@ -43,5 +44,13 @@ class Publication {
   std::unique_ptr<DirectoryLock> lock_;
   bool replace_;
 };
+
+// The opposite: a snapshot disappears under its name at once. Returns the hidden directory in which
+// it now lies, for discard(). kNotFound; kAlreadyExists for what is not a snapshot.
+Result<std::string> withdraw(FileSystem& file_system, const std::string& target);
+
+// Removes a directory with its files. What does not let itself be removed stays, and the next saver
+// of that name tries again.
+void discard(FileSystem& file_system, const std::string& directory);
 
 }  // namespace stasis::snapshot::internal

@@ -316,7 +316,12 @@ Result<WriteReport> SnapshotWriter::commit() && {
   if (state->options.supervision.cancelled()) {
     return cancelled_error();
   }
-  STASIS_TRY(state->publication->publish(state->sync()));
+  STASIS_ASSIGN(std::string replaced, state->publication->publish(state->sync()));
+  if (!replaced.empty() && state->options.dispose) {
+    state->options.dispose(std::move(replaced));
+  } else if (!replaced.empty()) {
+    internal::discard(*state->file_system, replaced);
+  }
   return state->report;
 }
 

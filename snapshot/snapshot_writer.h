@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,11 @@ struct SnapshotFacts {
   std::vector<Label> labels = {};
 };
 
+// Given the hidden directory in which a replaced snapshot lies, removes it with
+// snapshot::discard(), now or later: it may take seconds where the file system tells the device
+// about every freed block. Empty: at once.
+using Dispose = std::function<void(std::string directory)>;
+
 struct WriterOptions {
   Layout layout = Layout::kMappable;
   Codec codec = Codec::kNone;              // kLz4 needs kPacked.
@@ -45,6 +51,7 @@ struct WriterOptions {
   // An existing snapshot of that name is replaced in one step; otherwise kAlreadyExists. Never
   // replaces anything that is not a snapshot, nor an ancestor of the new snapshot.
   bool replace_existing = false;
+  Dispose dispose = {};
   // Makes a differential snapshot. Borrowed until the writer is gone.
   const SnapshotChain* parent = nullptr;
   Supervision supervision = {};

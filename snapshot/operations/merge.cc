@@ -55,6 +55,7 @@ Result<WriteReport> merge(FileSystem& file_system, const SnapshotChain& chain,
   writing.threads = options.threads;
   writing.durability = options.durability;
   writing.replace_existing = options.replace_existing;
+  writing.dispose = options.dispose;
   writing.supervision = options.supervision;
   STASIS_ASSIGN(SnapshotWriter writer,
                 SnapshotWriter::begin(file_system, target, facts_of(chain.manifest(), options),

@@ -38,6 +38,10 @@ class Flow : public ::testing::TestWithParam<Flavour> {
   Outcome stasis(const std::vector<std::string>& arguments) {
     return run(arguments, {.directory = directory_.path()});
   }
+  Outcome run_text(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--backend", GetParam().backend});
+    return stasis(arguments);
+  }
   nlohmann::json ok(const Outcome& outcome) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     return outcome.json();
@@ -277,6 +281,49 @@ TEST_P(Flow, DifferencesChainAndMergeToTheSameMachine) {
     EXPECT_EQ(changed.exit_code, 1) << changed.out;
     EXPECT_GT(changed.json().at("different_bytes").get<std::uint64_t>(), 0U);
   }
+}
+
+TEST_P(Flow, ASeriesIsSavedWhileTheGuestAnswersAndItsNewestRestores) {
+  std::vector<std::string> arguments = {
+      "run", GetParam().guest, "--memory", "16M",         "--save", "series", "--save-every",
+      "1ms", "--keep",         "2",        "--chain-max", "3"};
+  for (int i = 0; i < 40; ++i) {
+    arguments.insert(arguments.end(), {"--request", "r" + std::to_string(i)});
+  }
+  const nlohmann::json run = ok(guest(arguments));
+  const nlohmann::json& series = run.at("series");
+  EXPECT_GE(series.at("saved"), 1);
+  EXPECT_EQ(series.at("paused_ns").size(), series.at("saved"));
+  const auto newest = series.at("newest").get<std::string>();
+  EXPECT_EQ(stasis({"verify", newest}).exit_code, 0);
+  nlohmann::json json = ok(guest({"restore", newest, "--request", "last"}));
+  EXPECT_EQ(response(json.at("trials").at(0).at("requests"), 0),
+            GetParam().backend == "mock" ? "count=00000041" : "last");
+  // A restored guest's series begins anew, in a directory of its own.
+  const Outcome again =
+      guest({"restore", newest, "--request", "more", "--save", "second", "--save-every", "1h"});
+  EXPECT_GE(ok(again).at("series").at("saved"), 1);
+  EXPECT_EQ(stasis({"verify", again.json().at("series").at("newest").get<std::string>()}).exit_code,
+            0);
+  const Outcome text = run_text({"restore", newest, "--request", "more", "--save", "second",
+                                 "--save-every", "1h", "--force"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("kept"));
+}
+
+TEST_P(Flow, ASeriesThatCannotBeIsRefusedBeforeTheGuestStarts) {
+  save_warm("warm");
+  const auto expect_refusal = [&](std::vector<std::string> more, const std::string& words) {
+    std::vector<std::string> arguments = {"restore", "warm", "--save-every", "1s"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = guest(arguments);
+    EXPECT_NE(outcome.exit_code, 0);
+    EXPECT_THAT(outcome.json().at("error").at("message").get<std::string>(), HasSubstr(words));
+  };
+  expect_refusal({}, "--save DIR");
+  expect_refusal({"--save", "series", "--diff"}, "--diff");
+  expect_refusal({"--save", "warm"}, "not empty");
+  expect_refusal({"--save", "series", "--repeat", "2"}, "--repeat");
 }
 
 TEST_P(Flow, InspectShowsWhatAPersonWantsToKnow) {
