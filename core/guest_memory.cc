@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/guest_atomics.h"
 #include "core/host_mapping.h"
 #include "core/text.h"
 
@@ -232,6 +233,18 @@ Result<void> GuestMemory::write(Gpa gpa, std::span<const std::byte> bytes) {
   }));
   // After the copy: a page that is collected in between counts again, it is never lost.
   host_writes_.mark({gpa, bytes.size()});
+  return check_intact();
+}
+
+Result<void> GuestMemory::store_release(Gpa gpa, std::uint64_t value) {
+  if (!is_aligned(gpa.value, sizeof(value))) {
+    return Error{Errc::kInvalidArgument, 0, "an atomic store to unaligned " + hex(gpa.value)};
+  }
+  // Aligned, so that it is one piece: regions are whole pages.
+  STASIS_TRY(for_each_piece({gpa, sizeof(value)}, [value](std::byte* host, std::uint64_t) {
+    internal::store_release<std::uint64_t>(host, value);
+  }));
+  host_writes_.mark({gpa, sizeof(value)});
   return check_intact();
 }
 

@@ -109,6 +109,11 @@ class GuestMemory {
   // that may be tracked go through here.
   Result<void> write(Gpa gpa, std::span<const std::byte> bytes);
 
+  // One atomic store of eight bytes with release semantics, recorded as a host write: a guest that
+  // loads the value with acquire semantics sees all that was written before. kInvalidArgument
+  // unless `gpa` is a multiple of 8; otherwise as write().
+  Result<void> store_release(Gpa gpa, std::uint64_t value);
+
   template <typename T>
   requires std::is_trivially_copyable_v<T> Result<T> read_object(Gpa gpa)
   const {

@@ -3,7 +3,6 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -260,11 +259,10 @@ Result<void> DoorbellDevice::deliver(std::span<const std::byte> request, GuestMe
   STASIS_TRY(memory.write(mailbox_field(offsetof(Mailbox, request)), request));
   STASIS_TRY(memory.write_object(mailbox_field(offsetof(MailboxHeader, request_bytes)),
                                  static_cast<std::uint32_t>(request.size())));
-  // The guest may run: it must not see the number before the request. A guest on another CPU reads
-  // the number with acquire semantics.
-  std::atomic_thread_fence(std::memory_order_release);
-  STASIS_TRY(memory.write_object(mailbox_field(offsetof(MailboxHeader, request_seq)),
-                                 state_.delivered_seq + 1));
+  // The guest may run: it must not see the number before the request, and loads it with acquire
+  // semantics.
+  STASIS_TRY(memory.store_release(mailbox_field(offsetof(MailboxHeader, request_seq)),
+                                  state_.delivered_seq + 1));
   ++state_.delivered_seq;
   return {};
 }

@@ -5,10 +5,13 @@
 #include <type_traits>
 
 #include "core/check.h"
-#include "mock/guest_atomics.h"
+#include "core/guest_atomics.h"
 
 namespace stasis::mock {
 namespace {
+
+using stasis::internal::load_acquire;
+using stasis::internal::store_release;
 
 static_assert(std::endian::native == std::endian::little);
 
@@ -131,13 +134,13 @@ void ToyMemory::store(Gpa gpa, std::uint8_t width_bytes, std::uint64_t value) {
 
 std::uint64_t ToyMemory::fetch_add(Gpa gpa, std::uint64_t addend) {
   mark_dirty(gpa, sizeof(addend));
-  return mock::fetch_add(host_of(gpa), addend);
+  return stasis::internal::fetch_add(host_of(gpa), addend);
 }
 
 std::uint64_t ToyMemory::compare_exchange(Gpa gpa, std::uint64_t expected, std::uint64_t desired) {
   // Dirty even when the comparison fails: like x86 CMPXCHG, which always writes (SDM vol. 2A).
   mark_dirty(gpa, sizeof(desired));
-  return mock::compare_exchange(host_of(gpa), expected, desired);
+  return stasis::internal::compare_exchange(host_of(gpa), expected, desired);
 }
 
 bool ToyMemory::is_ram(GpaRange range) const {

@@ -100,6 +100,10 @@ Result<std::unique_ptr<SnapshotSeries>> SnapshotSeries::begin(Session& session,
   STASIS_ASSIGN(std::unique_ptr<Disposal> disposal, Disposal::start());
   std::unique_ptr<SnapshotSeries> series(
       new SnapshotSeries(session, std::move(options), std::move(disposal)));
+  snapshot::FileSystem& files = snapshot::posix_file_system();
+  for (std::string& leftover : snapshot::leftovers_in(files, series->options_.directory)) {
+    series->disposal_->take(std::move(leftover));
+  }
   STASIS_ASSIGN(series->members_, read_members(series->options_.directory));
   series->note_disk(0);
   return series;

@@ -67,6 +67,9 @@ Result<std::string> hide(FileSystem& file_system, const std::string& path);
 // The second half: frees the space. What does not let itself be removed stays hidden, and goes when
 // a snapshot is next saved under that name.
 void discard(FileSystem& file_system, const std::string& directory);
+// What saves and removals that were killed have left in `directory`, for discard(), by the one who
+// alone saves there.
+std::vector<std::string> leftovers_in(FileSystem& file_system, const std::string& directory);
 
 // One value that differs. `a` or `b` is empty where the other snapshot alone has it.
 struct FieldDifference {

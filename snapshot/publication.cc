@@ -1,5 +1,6 @@
 #include "snapshot/publication.h"
 
+#include <string_view>
 #include <utility>
 
 #include "snapshot/manifest.h"
@@ -7,28 +8,38 @@
 namespace stasis::snapshot::internal {
 namespace {
 
+constexpr std::string_view kTemporaryMark = ".stasis-";
+
 std::string temporary_prefix(const std::string& name) {
-  return "." + name + ".stasis-";
+  return "." + name + std::string(kTemporaryMark);
 }
 
-// Only those whose saver is dead.
-void remove_stale_temporaries(FileSystem& file_system, const std::string& parent,
-                              const std::string& name) {
-  const auto names = file_system.list_directory(parent);
+// Visits the temporaries whose names begin so and that nobody has locked, and holds their locks
+// meanwhile: a saver locks what it has just created, and must not find it half removed.
+template <typename Visit>
+void for_each_ownerless(FileSystem& file_system, const std::string& directory,
+                        std::string_view prefix, Visit visit) {
+  const auto names = file_system.list_directory(directory);
   if (!names) {
-    return;  // Creating our own will say what is wrong.
+    return;  // Whoever creates something there learns what is wrong.
   }
-  const std::string prefix = temporary_prefix(name);
-  for (const std::string& candidate : *names) {
-    if (candidate.compare(0, prefix.size(), prefix) != 0) {
+  for (const std::string& name : *names) {
+    if (name.compare(0, prefix.size(), prefix) != 0 ||
+        name.find(kTemporaryMark) == std::string::npos) {
       continue;
     }
-    const std::string path = join_path(parent, candidate);
+    const std::string path = join_path(directory, name);
     const auto lock = file_system.try_lock_directory(path);
     if (lock && *lock != nullptr) {
-      discard(file_system, path);
+      visit(path);
     }
   }
+}
+
+void remove_stale_temporaries(FileSystem& file_system, const std::string& parent,
+                              const std::string& name) {
+  for_each_ownerless(file_system, parent, temporary_prefix(name),
+                     [&](const std::string& path) { discard(file_system, path); });
 }
 
 Error already_exists(const std::string& target, std::string_view why) {
@@ -143,6 +154,13 @@ Result<std::string> withdraw(FileSystem& file_system, const std::string& target)
       split.parent, temporary_prefix(split.name) + to_string(random_snapshot_id()).substr(0, 16));
   STASIS_TRY(file_system.rename(path, hidden));
   return hidden;
+}
+
+std::vector<std::string> leftovers_in(FileSystem& file_system, const std::string& directory) {
+  std::vector<std::string> found;
+  for_each_ownerless(file_system, directory, ".",
+                     [&](const std::string& path) { found.push_back(path); });
+  return found;
 }
 
 void discard(FileSystem& file_system, const std::string& directory) {

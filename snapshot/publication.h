@@ -49,6 +49,10 @@ class Publication {
 // it now lies, for discard(). kNotFound; kAlreadyExists for what is not a snapshot.
 Result<std::string> withdraw(FileSystem& file_system, const std::string& target);
 
+// The hidden directories in `directory` whose owner is dead, for discard(), by the one who alone
+// saves there.
+std::vector<std::string> leftovers_in(FileSystem& file_system, const std::string& directory);
+
 // Removes a directory with its files. What does not let itself be removed stays, and the next saver
 // of that name tries again.
 void discard(FileSystem& file_system, const std::string& directory);

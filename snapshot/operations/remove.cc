@@ -11,4 +11,8 @@ void discard(FileSystem& file_system, const std::string& directory) {
   internal::discard(file_system, directory);
 }
 
+std::vector<std::string> leftovers_in(FileSystem& file_system, const std::string& directory) {
+  return internal::leftovers_in(file_system, directory);
+}
+
 }  // namespace stasis::snapshot

@@ -26,8 +26,8 @@ Result<std::unique_ptr<GuestMemory>> create(std::vector<RegionSpec> specs,
   return GuestMemory::create(specs, page_size_bytes);
 }
 
-void expect_refused(const Result<std::unique_ptr<GuestMemory>>& result, Errc code,
-                    std::string_view part) {
+template <typename T>
+void expect_refused(const Result<T>& result, Errc code, std::string_view part) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, code);
   EXPECT_THAT(result.error().message, HasSubstr(std::string(part)));
@@ -180,6 +180,17 @@ TEST(GuestMemory, WritesAreHostWritesAndLoadersAreNot) {
   must(memory->write_object(Gpa{3 * kPage - 1}, std::uint16_t{1}));
   EXPECT_THAT(memory->host_writes().collect(),
               testing::ElementsAre(GpaRange{Gpa{2 * kPage}, 2 * kPage}));
+}
+
+TEST(GuestMemory, AnAtomicStoreIsAHostWriteOfAlignedRam) {
+  const auto memory = must(create({{.range = {Gpa{0}, 8 * kPage}}}));
+  must(memory->store_release(Gpa{3 * kPage - 8}, 0x0102030405060708));
+  EXPECT_EQ(must(memory->read_object<std::uint64_t>(Gpa{3 * kPage - 8})), 0x0102030405060708U);
+  EXPECT_THAT(memory->host_writes().collect(),
+              testing::ElementsAre(GpaRange{Gpa{2 * kPage}, kPage}));
+  expect_refused(memory->store_release(Gpa{kPage + 4}, 1), Errc::kInvalidArgument, "unaligned");
+  expect_refused(memory->store_release(Gpa{8 * kPage}, 1), Errc::kOutOfRange, "");
+  EXPECT_THAT(memory->host_writes().collect(), testing::IsEmpty());
 }
 
 TEST(GuestMemory, ReservedHugePagesAreThereOrRefusedWithACure) {

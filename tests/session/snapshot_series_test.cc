@@ -110,6 +110,14 @@ TEST_P(Series, LeavesNoFilesOfWhatWasRemoved) {
   EXPECT_EQ(std::distance(fs::begin(entries), fs::end(entries)), 1);
 }
 
+TEST_P(Series, RemovesWhatAKilledOneLeft) {
+  const std::string leftover = path("series/.000007.stasis-0123456789abcdef");
+  fs::create_directories(leftover);
+  std::ofstream(leftover + "/memory") << "half of it";
+  ASSERT_NE(begin(), nullptr);
+  EXPECT_FALSE(fs::exists(leftover));
+}
+
 TEST_P(Series, AContinuedOneGoesOnBehindTheLastNumber) {
   for (const int round : {0, 1}) {
     options_.save.replace_existing = round > 0;

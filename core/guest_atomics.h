@@ -1,4 +1,5 @@
-// Atomic accesses to guest memory, whose page may be missing or protected. Private to mock/.
+// Atomic accesses to guest memory, whose page may be missing or protected. Private to core/ and
+// the mock, whose CPU makes them.
 //
 // Such an access sleeps until another thread answers the fault. ThreadSanitizer's runtime executes
 // an acquiring or releasing access while it holds a lock of its own, and takes the locks of all
@@ -23,7 +24,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-namespace stasis::mock {
+namespace stasis::internal {
 
 #ifdef STASIS_THREAD_SANITIZER
 
@@ -90,4 +91,4 @@ inline std::uint64_t compare_exchange(std::byte* host, std::uint64_t expected,
   return expected;
 }
 
-}  // namespace stasis::mock
+}  // namespace stasis::internal
