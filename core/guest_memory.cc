@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "core/host_mapping.h"
@@ -224,7 +225,38 @@ Result<void> GuestMemory::read(Gpa gpa, std::span<std::byte> out) const {
   return check_intact();
 }
 
+Result<void> GuestMemory::set_write_guard(HostWriteGuard& guard) {
+  HostWriteGuard* none = nullptr;
+  if (!write_guard_.compare_exchange_strong(none, &guard)) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "guest memory has a guard against writes already: a live capture runs; let it end "
+                 "first"};
+  }
+  return {};
+}
+
+void GuestMemory::remove_write_guard() noexcept {
+  write_guard_.store(nullptr);
+  while (guard_callers_.load() != 0) {
+    std::this_thread::yield();
+  }
+}
+
+void GuestMemory::ask_write_guard(GpaRange range) {
+  if (write_guard_.load() == nullptr) {
+    return;
+  }
+  guard_callers_.fetch_add(1);
+  if (HostWriteGuard* const guard = write_guard_.load(); guard != nullptr) {
+    guard->before_host_write(range);
+  }
+  guard_callers_.fetch_sub(1);
+}
+
 Result<void> GuestMemory::write(Gpa gpa, std::span<const std::byte> bytes) {
+  // Of all of it or, if it is not all RAM, of nothing.
+  STASIS_TRY(for_each_piece({gpa, bytes.size()}, [](std::byte*, std::uint64_t) {}));
+  ask_write_guard({gpa, bytes.size()});
   const std::byte* from = bytes.data();
   STASIS_TRY(for_each_piece({gpa, bytes.size()}, [&](std::byte* host, std::uint64_t size) {
     std::memcpy(host, from, size);
