@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "core/guest_atomics.h"
@@ -225,15 +226,51 @@ Result<void> GuestMemory::read(Gpa gpa, std::span<std::byte> out) const {
   return check_intact();
 }
 
+Result<void> GuestMemory::set_write_guard(HostWriteGuard& guard) {
+  HostWriteGuard* none = nullptr;
+  if (!write_guard_.compare_exchange_strong(none, &guard)) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "guest memory has a guard against writes already: a live capture runs; let it end "
+                 "first"};
+  }
+  return {};
+}
+
+void GuestMemory::remove_write_guard() noexcept {
+  write_guard_.store(nullptr);
+  while (guard_callers_.load() != 0) {
+    std::this_thread::yield();
+  }
+}
+
+void GuestMemory::ask_write_guard(GpaRange range) {
+  if (write_guard_.load() == nullptr) {
+    return;
+  }
+  guard_callers_.fetch_add(1);
+  if (HostWriteGuard* const guard = write_guard_.load(); guard != nullptr) {
+    guard->before_host_write(range);
+  }
+  guard_callers_.fetch_sub(1);
+}
+
+template <typename Visit>
+Result<void> GuestMemory::write_pieces(GpaRange range, Visit visit) {
+  // Of all of it or, if it is not all RAM, of nothing.
+  STASIS_TRY(for_each_piece(range, [](std::byte*, std::uint64_t) {}));
+  ask_write_guard(range);
+  STASIS_TRY(for_each_piece(range, visit));
+  // After the copy: a page that is collected in between counts again, it is never lost.
+  host_writes_.mark(range);
+  return check_intact();
+}
+
 Result<void> GuestMemory::write(Gpa gpa, std::span<const std::byte> bytes) {
   const std::byte* from = bytes.data();
-  STASIS_TRY(for_each_piece({gpa, bytes.size()}, [&](std::byte* host, std::uint64_t size) {
+  return write_pieces({gpa, bytes.size()}, [&](std::byte* host, std::uint64_t size) {
     std::memcpy(host, from, size);
     from += size;
-  }));
-  // After the copy: a page that is collected in between counts again, it is never lost.
-  host_writes_.mark({gpa, bytes.size()});
-  return check_intact();
+  });
 }
 
 Result<void> GuestMemory::store_release(Gpa gpa, std::uint64_t value) {
@@ -241,11 +278,9 @@ Result<void> GuestMemory::store_release(Gpa gpa, std::uint64_t value) {
     return Error{Errc::kInvalidArgument, 0, "an atomic store to unaligned " + hex(gpa.value)};
   }
   // Aligned, so that it is one piece: regions are whole pages.
-  STASIS_TRY(for_each_piece({gpa, sizeof(value)}, [value](std::byte* host, std::uint64_t) {
+  return write_pieces({gpa, sizeof(value)}, [value](std::byte* host, std::uint64_t) {
     internal::store_release<std::uint64_t>(host, value);
-  }));
-  host_writes_.mark({gpa, sizeof(value)});
-  return check_intact();
+  });
 }
 
 Result<void> GuestMemory::check_intact() const {

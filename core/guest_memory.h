@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +15,7 @@
 
 #include "core/address.h"
 #include "core/file_loss_guard.h"
+#include "core/host_write_guard.h"
 #include "core/host_write_log.h"
 #include "core/populate.h"
 #include "core/ranges.h"
@@ -140,6 +142,13 @@ class GuestMemory {
 
   [[nodiscard]] HostWriteLog& host_writes() noexcept { return host_writes_; }
 
+  // `guard` is asked before each write() from now on. One at a time: kInvalidArgument if there is
+  // another. No write() may be under way (pause the Machine). Borrowed until it is removed.
+  Result<void> set_write_guard(HostWriteGuard& guard);
+  // Returns when nobody is inside the guard any more, which must not wait then. Any thread, at any
+  // time; nothing to do if there is none.
+  void remove_write_guard() noexcept;
+
   // Replaces the pages of `range` (inside one region, page multiple) by a private mapping of the
   // file: reads see the file, writes are copied. The mechanism of lazy restore. The guest's view
   // changes at once, so no vCPU may be in the guest. Needs a kAnonymous or kPrivateFile region.
@@ -158,6 +167,10 @@ class GuestMemory {
   // Before `size_bytes` of `file` are mapped into this region.
   Result<void> guard(const MemoryRegion& region, FileSource file, std::uint64_t size_bytes);
   [[nodiscard]] const MemoryRegion* find(Gpa gpa) const noexcept;
+  // What write() and store_release() have in common; as for_each_piece().
+  template <typename Visit>
+  Result<void> write_pieces(GpaRange range, Visit visit);
+  void ask_write_guard(GpaRange range);
   [[nodiscard]] Result<const MemoryRegion*> replaceable(GpaRange range) const;
   // Visits the host bytes of `range` in address order, or none of them.
   template <typename Visit>
@@ -172,6 +185,10 @@ class GuestMemory {
   std::vector<internal::MappedFile> files_;  // Changes with the mappings: no vCPU is in the guest.
   // Thread-safe.
   HostWriteLog host_writes_;
+  // Whoever asks the guard counts himself first and reads the pointer then; whoever removes it
+  // writes the pointer first and reads the count then. Sequentially consistent, for that.
+  std::atomic<HostWriteGuard*> write_guard_ = nullptr;
+  std::atomic<std::uint32_t> guard_callers_ = 0;
 };
 
 }  // namespace stasis

@@ -99,7 +99,8 @@ Verdict ToyMemory::check(Gpa gpa, std::uint64_t size, Intent intent) const {
   // At most 8 bytes: at most two pages, the one of the first byte and the one of the last.
   const Gpa last_page{std::max(gpa.value, align_down(last.value, page_size_bytes_))};
   for (const Gpa at : {gpa, last_page}) {
-    const Access access = page_of(at)->access.load(std::memory_order_relaxed);
+    // Pairs with set_access(): what was done to the bytes before permission came back is done.
+    const Access access = page_of(at)->access.load(std::memory_order_acquire);
     if (access == Access::kNone) {
       return {Obstacle::kMissing, at};
     }
@@ -163,7 +164,7 @@ bool ToyMemory::would_take_away(GpaRange range, Access access) const {
 
 void ToyMemory::set_access(GpaRange range, Access access) {
   for (std::uint64_t at = 0; at < range.size; at += page_size_bytes_) {
-    page_of(range.begin + at)->access.store(access, std::memory_order_relaxed);
+    page_of(range.begin + at)->access.store(access, std::memory_order_release);
   }
 }
 

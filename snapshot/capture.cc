@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/x86_state.h"
+#include "snapshot/capture_facts.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -44,22 +45,36 @@ Result<SnapshotWriter> begin(Machine& machine, FileSystem& file_system, const st
                  "save '" + target + "': the machine is running; pause it first"};
   }
   STASIS_ASSIGN(MachineState state, machine.save_state());
-  const Capabilities& capabilities = machine.capabilities();
+  STASIS_ASSIGN(SnapshotWriter writer,
+                SnapshotWriter::begin(file_system, target,
+                                      facts_of(machine.capabilities(), state.vcpus, options),
+                                      options.writer));
+  writer.put_machine(std::move(state));
+  return writer;
+}
+
+}  // namespace
+
+SnapshotFacts facts_of(const Capabilities& capabilities, const std::vector<VcpuState>& vcpus,
+                       const CaptureOptions& options) {
   SnapshotFacts facts;
   facts.creator = options.creator;
   facts.created_ns = host_clock().wall_ns();
   facts.architecture = capabilities.architecture;
   facts.backend = capabilities.kind;
   facts.clock_policy = capabilities.clock_policy;
-  facts.cpu_features = required_cpu_features(capabilities, state.vcpus, options.cpu);
+  facts.cpu_features = required_cpu_features(capabilities, vcpus, options.cpu);
   facts.labels = options.labels;
-  STASIS_ASSIGN(SnapshotWriter writer,
-                SnapshotWriter::begin(file_system, target, std::move(facts), options.writer));
-  writer.put_machine(std::move(state));
-  return writer;
+  return facts;
 }
 
-}  // namespace
+std::vector<ManifestRegion> manifest_regions(const GuestMemory& memory) {
+  std::vector<ManifestRegion> regions;
+  for (const MemoryRegion& region : memory.regions()) {
+    regions.push_back({region.range, region.backing, region.huge_pages});
+  }
+  return regions;
+}
 
 std::vector<std::string> required_cpu_features(const Capabilities& capabilities,
                                                const std::vector<VcpuState>& vcpus,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/text.h"
+#include "snapshot/capture_facts.h"
 #include "snapshot/checksum.h"
 #include "snapshot/chunk_table.h"
 #include "snapshot/manifest_codec.h"
@@ -68,11 +69,7 @@ class GuestMemorySource final : public MemorySource {
   explicit GuestMemorySource(const GuestMemory& memory) : memory_(memory) {}
 
   [[nodiscard]] std::vector<ManifestRegion> regions() const override {
-    std::vector<ManifestRegion> regions;
-    for (const MemoryRegion& region : memory_.regions()) {
-      regions.push_back({region.range, region.backing, region.huge_pages});
-    }
-    return regions;
+    return manifest_regions(memory_);
   }
   [[nodiscard]] std::uint32_t page_size_bytes() const override {
     return static_cast<std::uint32_t>(memory_.page_size_bytes());
@@ -144,6 +141,13 @@ Result<void> check_parent_memory(const Manifest& manifest, const Manifest& paren
                      to_string(parent.id)};
   }
   return {};
+}
+
+std::vector<std::string> sorted_set(std::vector<std::string> names) {
+  std::ranges::sort(names);
+  // Not std::ranges::unique(): clang 14 cannot use libstdc++'s subrange, which it returns.
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
 }
 
 }  // namespace
@@ -274,17 +278,18 @@ Result<SnapshotWriter> SnapshotWriter::begin(FileSystem& file_system, const std:
   manifest.architecture = facts.architecture;
   manifest.backend = facts.backend;
   manifest.clock_policy = facts.clock_policy;
-  std::ranges::sort(facts.cpu_features);
-  // Not std::ranges::unique(): clang 14 cannot use libstdc++'s subrange, which it returns.
-  facts.cpu_features.erase(std::unique(facts.cpu_features.begin(), facts.cpu_features.end()),
-                           facts.cpu_features.end());
-  manifest.cpu_features = std::move(facts.cpu_features);
+  manifest.cpu_features = sorted_set(std::move(facts.cpu_features));
   manifest.labels = std::move(facts.labels);
   manifest.chunk_bytes = options.chunk_bytes;
   manifest.layout = options.layout;
   manifest.codec = options.codec;
   state->options = std::move(options);
   return SnapshotWriter(std::move(state));
+}
+
+void SnapshotWriter::put_moment(std::int64_t created_ns, std::vector<std::string> cpu_features) {
+  state_->manifest.created_ns = created_ns;
+  state_->manifest.cpu_features = sorted_set(std::move(cpu_features));
 }
 
 void SnapshotWriter::put_machine(MachineState machine) {
@@ -302,6 +307,10 @@ Result<void> SnapshotWriter::put_memory(const GuestMemory& memory, const GpaRang
 
 Result<void> SnapshotWriter::put_memory(const MemorySource& source) {
   return state_->put_memory(source, nullptr);
+}
+
+Result<void> SnapshotWriter::put_memory(const MemorySource& source, const GpaRanges& dirty) {
+  return state_->put_memory(source, &dirty);
 }
 
 Result<WriteReport> SnapshotWriter::commit() && {

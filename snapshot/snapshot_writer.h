@@ -100,15 +100,18 @@ class SnapshotWriter {
   SnapshotWriter(const SnapshotWriter&) = delete;
   SnapshotWriter& operator=(const SnapshotWriter&) = delete;
 
+  // Instead of what the facts said: for a writer that began before the moment that it saves.
+  void put_moment(std::int64_t created_ns, std::vector<std::string> cpu_features);
   void put_machine(MachineState machine);
 
-  // Exactly one of these, once. Nothing may write the memory meanwhile (pause the Machine). The
-  // second is for differential snapshots: `dirty` is normalized whole pages, a superset of what
-  // differs from the parent; pages outside it are inherited. kInvalidArgument, kMismatch (regions
-  // or page size differ from the parent's), kIo.
+  // Exactly one of these, once. Nothing may write the memory meanwhile (pause the Machine). Those
+  // with `dirty` are for differential snapshots: `dirty` is normalized whole pages, a superset of
+  // what differs from the parent; pages outside it are inherited. kInvalidArgument, kMismatch
+  // (regions or page size differ from the parent's), kIo.
   Result<void> put_memory(const GuestMemory& memory);
   Result<void> put_memory(const GuestMemory& memory, const GpaRanges& dirty);
   Result<void> put_memory(const MemorySource& source);
+  Result<void> put_memory(const MemorySource& source, const GpaRanges& dirty);
 
   // Publishes: files synced, directory synced, renamed to the target, parent directory synced.
   // kInvalidArgument if something was not put. After kIo from the very last sync the snapshot is

@@ -193,6 +193,47 @@ TEST(GuestMemory, AnAtomicStoreIsAHostWriteOfAlignedRam) {
   EXPECT_THAT(memory->host_writes().collect(), testing::IsEmpty());
 }
 
+// Notes what it is asked, and what is in memory then.
+class Guard final : public HostWriteGuard {
+ public:
+  explicit Guard(GuestMemory& memory) : memory_(memory) {}
+  void before_host_write(GpaRange range) override {
+    asked.push_back(range);
+    const auto word = memory_.read_object<std::uint32_t>(range.begin);
+    before.push_back(word ? *word : 0xdead);
+  }
+  std::vector<GpaRange> asked;
+  std::vector<std::uint32_t> before;
+
+ private:
+  GuestMemory& memory_;
+};
+
+TEST(GuestMemory, AsksItsGuardBeforeEveryHostWriteAndOnlyThen) {
+  const auto memory = must(create({{.range = {Gpa{0x10000}, 4 * kPage}}}));
+  Guard guard(*memory);
+  ASSERT_TRUE(memory->write_object(Gpa{0x10ffe}, std::uint32_t{1}));
+  ASSERT_TRUE(memory->set_write_guard(guard));
+  ASSERT_TRUE(memory->write_object(Gpa{0x10ffe}, std::uint32_t{2}));
+  EXPECT_FALSE(memory->write_object(Gpa{0x13ffe}, std::uint32_t{3})) << "not all of it is RAM";
+  EXPECT_EQ(guard.asked, std::vector<GpaRange>({{Gpa{0x10ffe}, 4}}));
+  ASSERT_TRUE(memory->store_release(Gpa{0x11008}, 5));
+  EXPECT_EQ(guard.asked.back(), (GpaRange{Gpa{0x11008}, 8}));
+  guard.asked.pop_back();
+  guard.before.pop_back();
+  EXPECT_EQ(guard.before, std::vector<std::uint32_t>({1}));
+  Guard second(*memory);
+  const auto refused = memory->set_write_guard(second);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kInvalidArgument);
+  memory->remove_write_guard();
+  ASSERT_TRUE(memory->write_object(Gpa{0x10ffe}, std::uint32_t{4}));
+  EXPECT_EQ(guard.asked.size(), 1U);
+  EXPECT_TRUE(memory->set_write_guard(second));
+  memory->remove_write_guard();
+  memory->remove_write_guard();  // Nothing to do.
+}
+
 TEST(GuestMemory, ReservedHugePagesAreThereOrRefusedWithACure) {
   const auto memory = create({{.range = {Gpa{0}, 2 * kMiB}, .huge_pages = HugePages::kHugetlb}});
   if (!memory) {

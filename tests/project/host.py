@@ -99,6 +99,7 @@ def conditions() -> dict[str, bool]:
         "no-kvm-pvm": not kvm_works() or not os.access("/sys/module/kvm_pvm", os.F_OK),
         "no-userfaultfd": not userfaultfd_works(),
         "no-soft-dirty": not soft_dirty_works(),
+        "no-child-lists": not os.access("/proc/thread-self/children", os.F_OK),
         "no-mount": not may_mount(),
         "no-avx": "avx" not in flags,
         "no-avx512": "avx512f" not in flags,

@@ -110,7 +110,10 @@ Result<std::uint64_t> OutputDevice::read(std::uint64_t, std::uint8_t, std::uint3
 Result<WriteOutcome> OutputDevice::write(std::uint64_t, std::uint8_t, std::uint64_t data,
                                          std::uint32_t, DeviceHost&) {
   const MutexLock lock(mutex_);
-  output_.push_back(data);
+  ++count_;
+  if (output_.size() < words_max_) {
+    output_.push_back(data);
+  }
   return WriteOutcome{};
 }
 
@@ -136,6 +139,16 @@ Result<void> OutputDevice::load_state(const DeviceState& state) {
 std::vector<std::uint64_t> OutputDevice::output() const {
   const MutexLock lock(mutex_);
   return output_;
+}
+
+void OutputDevice::keep_at_most(std::size_t words) {
+  const MutexLock lock(mutex_);
+  words_max_ = words;
+}
+
+std::uint64_t OutputDevice::count() const {
+  const MutexLock lock(mutex_);
+  return count_;
 }
 
 ToyBus make_toy_bus() {

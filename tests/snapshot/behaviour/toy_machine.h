@@ -46,9 +46,14 @@ class OutputDevice final : public Device {
   [[nodiscard]] Result<DeviceState> save_state() const override;
   Result<void> load_state(const DeviceState& state) override;
   [[nodiscard]] std::vector<std::uint64_t> output() const;
+  // Of a guest that runs for long: only its first words are kept, all are counted.
+  void keep_at_most(std::size_t words);
+  [[nodiscard]] std::uint64_t count() const;
 
  private:
   mutable Mutex mutex_;
+  std::size_t words_max_ STASIS_GUARDED_BY(mutex_) = SIZE_MAX;
+  std::uint64_t count_ STASIS_GUARDED_BY(mutex_) = 0;
   std::vector<std::uint64_t> output_ STASIS_GUARDED_BY(mutex_);
 };
 
