@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "core/address.h"
 #include "core/file_loss_guard.h"
 #include "core/host_write_log.h"
+#include "core/page_provider.h"
 #include "core/populate.h"
 #include "core/ranges.h"
 #include "core/result.h"
@@ -123,7 +125,8 @@ class GuestMemory {
     return write(gpa, std::as_bytes(std::span(&value, 1)));
   }
 
-  // Whether every byte that was touched is what its file held. A file behind a region that is cut
+  // Whether every byte that was touched is what it should be: its file's, or what the page provider
+  // brought in. A file behind a region that is cut
   // short while the memory is in use loses pages; they read zero from then on and this fails (kIo)
   // for ever: nothing that was seen in this memory means anything. Whoever reads through view()
   // asks when it is done. Costs next to nothing. Thread-safe.
@@ -132,6 +135,13 @@ class GuestMemory {
   // mapped: a system call a file. Sees also what nobody has touched, and the rest of a page that a
   // file ends in, which reads zero without a signal. Thread-safe.
   [[nodiscard]] Result<void> check_files() const;
+
+  // `provider` serves pages of this memory from now on, and lives as long: ended before the memory
+  // goes. Once, before any vCPU exists.
+  void attach(std::unique_ptr<PageProvider> provider);
+  // As those of the provider; nothing to do, and nobody to be told, without one.
+  Result<void> provide_all();
+  void on_failure(std::function<void()> called);
 
   [[nodiscard]] HostWriteLog& host_writes() noexcept { return host_writes_; }
 
@@ -167,6 +177,7 @@ class GuestMemory {
   std::vector<internal::MappedFile> files_;  // Changes with the mappings: no vCPU is in the guest.
   // Thread-safe.
   HostWriteLog host_writes_;
+  std::unique_ptr<PageProvider> provider_;  // Constant after attach().
 };
 
 }  // namespace stasis
