@@ -50,6 +50,8 @@ CommandFunction add_verify(CommandOptions& app);
 CommandFunction add_verify_diff(CommandOptions& app);
 CommandFunction add_diff(CommandOptions& app);
 CommandFunction add_merge(CommandOptions& app);
+CommandFunction add_policy(CommandOptions& app);
+CommandFunction add_trace(CommandOptions& app);
 CommandFunction add_experiment(CommandOptions& app);
 
 // What a user can do about `error`, beyond what its message says; may be empty.

@@ -24,7 +24,7 @@ struct CommandEntry {
   CommandFunction (*add)(CommandOptions&);
 };
 
-constexpr std::array<CommandEntry, 10> kCommands = {{
+constexpr std::array<CommandEntry, 12> kCommands = {{
     {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
     {"run", "Start a guest or a Linux program, send it requests, save it", add_run},
     {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
@@ -34,6 +34,8 @@ constexpr std::array<CommandEntry, 10> kCommands = {{
     {"verify-diff", "Check that a differential snapshot holds all that changed", add_verify_diff},
     {"diff", "Compare two snapshots page by page and register by register", add_diff},
     {"merge", "Write a snapshot and its parents as one full snapshot", add_merge},
+    {"policy", "List restore policies and show what each is composed of", add_policy},
+    {"trace", "Record which pages a restored guest touches, in order", add_trace},
     {"experiment", "List and run the measurements", add_experiment},
 }};
 

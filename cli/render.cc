@@ -143,6 +143,7 @@ nlohmann::ordered_json to_json(const session::SessionCounters& counters) {
                {"filled_bytes", counters.filled_bytes},
                {"mappings", counters.mappings},
                {"populated_bytes", counters.populated_bytes},
+               {"fetched_bytes", counters.fetched_bytes},
                {"user_cpu_ns", counters.user_cpu_ns},
                {"system_cpu_ns", counters.system_cpu_ns}};
   if (counters.linux_guest) {

@@ -13,6 +13,7 @@
 #include "cli/requests.h"
 #include "cli/save.h"
 #include "session/session.h"
+#include "snapshot/policies/policy_choice.h"
 
 namespace stasis::cli {
 
@@ -33,6 +34,7 @@ struct RestoreCommandOptions {
   bool until_exit = false;
   bool accept_changed_files = false;
   bool record_working_set = false;
+  bool explain = false;
   std::size_t request_bytes_max = abi::kRequestBytesMax;
   // kResponses: of a single trial, at once.
   enum class Show : std::uint8_t { kAll, kResponses } show = Show::kAll;
@@ -51,6 +53,7 @@ struct RestoreResult {
   std::optional<session::SaveReport> saved;
   std::unique_ptr<PeriodicSaves> series;  // Of its report alone: the session may be gone.
   std::optional<session::WorkingSetReport> working_set;
+  std::vector<std::string> reasons;  // Of --policy auto, in the last restore.
   std::optional<std::uint64_t> exit_code;
   bool is_linux_program = false;
   std::optional<int> signal;  // That killed it.
@@ -96,13 +99,15 @@ Result<void> after_requests(session::Session& session, const RestoreCommandOptio
 // Until the guest runs; interruptible, and with progress when it takes long.
 Result<std::unique_ptr<session::Session>> start(HypervisorBackend& backend,
                                                 const RestoreCommandOptions& options,
-                                                Context& context) {
+                                                Context& context, RestoreResult& result) {
   Progress progress(fmt::format("restoring '{}'", options.snapshot), context.progress_mode());
   session::RestoreOptions restore = options.restore;
   restore.progress = [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
   };
   restore.cancel = &interrupt_flag();
+  result.reasons.clear();
+  restore.explain = [&result](const std::string& reason) { result.reasons.push_back(reason); };
   restore.warn = [&context](const std::string& message) {
     context.output.warn(printable(message));
   };
@@ -112,7 +117,8 @@ Result<std::unique_ptr<session::Session>> start(HypervisorBackend& backend,
 Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& options,
                        const std::vector<Request>& requests, Context& context,
                        RestoreResult& result) {
-  STASIS_ASSIGN(std::unique_ptr<session::Session> session, start(backend, options, context));
+  STASIS_ASSIGN(std::unique_ptr<session::Session> session,
+                start(backend, options, context, result));
   if (options.periodic.every.count() > 0) {
     STASIS_ASSIGN(session::SeriesOptions series, series_of(options));
     STASIS_ASSIGN(result.series,
@@ -141,6 +147,11 @@ void report_text(const RestoreCommandOptions& options, const RestoreResult& resu
                  Output& output) {
   if (options.show == RestoreCommandOptions::Show::kResponses) {
     return;  // They are printed already.
+  }
+  if (options.explain) {
+    for (const std::string& reason : result.reasons) {
+      output.text(fmt::format("policy: {}\n", reason));
+    }
   }
   print_exchanges(result.trials.back().exchanges, output);
   output.text(milestone_table(result.trials));
@@ -177,6 +188,9 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
   json["snapshot"] = options.snapshot;
   json["backend"] = backend;
   json["policy"] = options.restore.policy;
+  if (options.explain) {
+    json["policy_reasons"] = result.reasons;
+  }
   json["threads"] = options.restore.policy_options.threads;
   json["verify"] = options.restore.policy_options.verify == snapshot::Verify::kOn;
   json["trials"] = Json::array();
@@ -228,6 +242,9 @@ Result<void> check(const RestoreCommandOptions& options) {
     return refuse(
         "--repeat measures restores: it cannot be combined with --save, --until exit or "
         "--record-working-set");
+  }
+  if (options.explain && options.restore.policy != snapshot::kAutoPolicy) {
+    return refuse("--explain says why a policy was chosen: it needs --policy auto");
   }
   if (options.record_working_set && options.restore.policy != "lazy") {
     return refuse(
@@ -312,10 +329,13 @@ void add_common_options(CommandOptions& app, RestoreCommandOptions& options) {
   app.add_option("SNAPSHOT", options.snapshot, "Directory of a snapshot").required().type_name("");
   app.add_option("--backend", options.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
       .type_name("NAME");
-  app.add_option("--policy", options.restore.policy,
-                 fmt::format("How memory comes back: lazy, eager, or working-set [{}]",
-                             options.default_policy))
+  app.add_option(
+         "--policy", options.restore.policy,
+         fmt::format(
+             "How memory comes back: as `stasis policy list` says, or a file of one's own [{}]",
+             options.default_policy))
       .type_name("NAME");
+  app.add_flag("--explain", options.explain, "With --policy auto: say why it is what it is");
   app.add_flag("--record-working-set", options.record_working_set,
                "Remember beside SNAPSHOT which memory the guest touched, for --policy working-set");
   add_count(app, "--threads", options.restore.policy_options.threads, 64,

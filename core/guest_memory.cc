@@ -158,6 +158,7 @@ GuestMemory::GuestMemory(std::vector<MemoryRegion> regions, std::uint64_t page_s
       host_writes_(ranges_of(regions_), page_size_bytes) {}
 
 GuestMemory::~GuestMemory() {
+  provider_.reset();
   guards_.clear();
   for (const MemoryRegion& region : regions_) {
     internal::unmap_region(region);
@@ -287,7 +288,22 @@ Result<void> GuestMemory::check_intact() const {
   for (const FileLossGuard& guard : guards_) {
     STASIS_TRY(guard.check("guest memory"));
   }
-  return {};
+  return provider_ == nullptr ? Result<void>() : provider_->check();
+}
+
+void GuestMemory::attach(std::unique_ptr<PageProvider> provider) {
+  STASIS_CHECK(provider_ == nullptr);
+  provider_ = std::move(provider);
+}
+
+Result<void> GuestMemory::provide_all() {
+  return provider_ == nullptr ? Result<void>() : provider_->provide_all();
+}
+
+void GuestMemory::on_failure(std::function<void()> called) {
+  if (provider_ != nullptr) {
+    provider_->on_failure(std::move(called));
+  }
 }
 
 Result<void> GuestMemory::check_files() const {

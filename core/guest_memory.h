@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "core/file_loss_guard.h"
 #include "core/host_write_guard.h"
 #include "core/host_write_log.h"
+#include "core/page_provider.h"
 #include "core/populate.h"
 #include "core/ranges.h"
 #include "core/result.h"
@@ -130,7 +132,8 @@ class GuestMemory {
     return write(gpa, std::as_bytes(std::span(&value, 1)));
   }
 
-  // Whether every byte that was touched is what its file held. A file behind a region that is cut
+  // Whether every byte that was touched is what it should be: its file's, or what the page provider
+  // brought in. A file behind a region that is cut
   // short while the memory is in use loses pages; they read zero from then on and this fails (kIo)
   // for ever: nothing that was seen in this memory means anything. Whoever reads through view()
   // asks when it is done. Costs next to nothing. Thread-safe.
@@ -139,6 +142,13 @@ class GuestMemory {
   // mapped: a system call a file. Sees also what nobody has touched, and the rest of a page that a
   // file ends in, which reads zero without a signal. Thread-safe.
   [[nodiscard]] Result<void> check_files() const;
+
+  // `provider` serves pages of this memory from now on, and lives as long: ended before the memory
+  // goes. Once, before any vCPU exists.
+  void attach(std::unique_ptr<PageProvider> provider);
+  // As those of the provider; nothing to do, and nobody to be told, without one.
+  Result<void> provide_all();
+  void on_failure(std::function<void()> called);
 
   [[nodiscard]] HostWriteLog& host_writes() noexcept { return host_writes_; }
 
@@ -189,6 +199,7 @@ class GuestMemory {
   // writes the pointer first and reads the count then. Sequentially consistent, for that.
   std::atomic<HostWriteGuard*> write_guard_ = nullptr;
   std::atomic<std::uint32_t> guard_callers_ = 0;
+  std::unique_ptr<PageProvider> provider_;  // Constant after attach().
 };
 
 }  // namespace stasis

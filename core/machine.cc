@@ -153,6 +153,7 @@ MachineImpl::MachineImpl(HypervisorBackend& backend, std::unique_ptr<GuestMemory
 }
 
 MachineImpl::~MachineImpl() {
+  memory_->on_failure({});
   for (const auto& thread : threads_) {
     thread->stop();  // All at once, then each is joined.
   }
@@ -209,6 +210,9 @@ Result<void> MachineImpl::load_own_state() {
 }
 
 Result<void> MachineImpl::start(MachineShell& shell) {
+  memory_->on_failure([this] {
+    std::ranges::for_each(threads_, [](const auto& thread) { thread->look_at_memory(); });
+  });
   if (Result<void> started = start_threads(shell); !started) {
     startup_.publish_vm(nullptr);  // Those that did start give up; the destructor joins them.
     return started;

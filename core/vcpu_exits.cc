@@ -44,6 +44,9 @@ void VcpuThread::run_in_guest(WriteFaultHandler* handler) {
   if (Result<void> prepared = before_entry(); !prepared) {
     next = fail(MachineEvent::Kind::kHostFailed, std::move(prepared).error());
   }
+  if (next == Next::kEnterGuest) {
+    next = check_memory();
+  }
   while (next == Next::kEnterGuest) {
     ++counters_.entries;
     next = handle(vcpu_->run(), handler);

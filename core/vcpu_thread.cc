@@ -196,6 +196,13 @@ void VcpuThread::wake() {
   work_.notify_one();
 }
 
+void VcpuThread::look_at_memory() {
+  const MutexLock lock(mutex_);
+  if (inside_ || in_task_) {  // A task may step it.
+    vcpu_->request_exit();
+  }
+}
+
 // A vCPU that is outside is told by before_entry().
 void VcpuThread::interrupt() {
   if (inside_ && may_run_) {

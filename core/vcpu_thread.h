@@ -83,6 +83,9 @@ class VcpuThread {
 
   // Any thread.
   void wake();
+  // Any thread, when GuestMemory::check_intact() has begun to fail: a vCPU that is in the guest, or
+  // enters it, finds out at once.
+  void look_at_memory();
 
   // Owner, while outside.
   [[nodiscard]] VcpuStanding standing() const;

@@ -66,7 +66,7 @@ struct LaunchOptions {
 
 // A snapshot to be restored. Value.
 struct RestoreOptions {
-  std::string policy = "lazy";  // A name of snapshot/policies.
+  std::string policy = "lazy";  // As snapshot::load_policy() takes it, or "auto".
   snapshot::PolicyOptions policy_options = {};
   // A tracker (snapshot/trackers) to arm before the guest runs: makes save(kDiff) cheap. Empty:
   // none, and the guest starts a little earlier.
@@ -86,6 +86,11 @@ struct RestoreOptions {
   // When this becomes true before the guest runs, the restore stops soon, leaves nothing and fails
   // with kIo. Borrowed, may be null.
   const std::atomic<bool>* cancel = nullptr;
+  // Takes note of first touches for Session::record_trace(). Needs a policy whose memory is missing
+  // until it is touched, page by page, and that brings in nothing before: "uffd".
+  bool record_trace = false;
+  // Why "auto" has chosen what it has, sentence by sentence. May be empty.
+  std::function<void(const std::string& reason)> explain = {};
   // What the restore goes on without: a working set that cannot be used. May be empty.
   std::function<void(const std::string& message)> warn = {};
 };
@@ -137,6 +142,13 @@ struct WorkingSetReport {
   std::uint64_t runs = 0;
 };
 
+// What record_trace() stored. Value.
+struct TraceReport {
+  std::uint64_t accesses = 0;       // First touches, each of one page.
+  std::uint64_t written_bytes = 0;  // Of pages whose first touch was a write.
+  std::uint64_t read_bytes = 0;     // Of others.
+};
+
 // What a tracker found. Value.
 struct DirtyReport {
   GpaRanges pages;
@@ -175,6 +187,7 @@ struct SessionCounters {
   std::uint64_t filled_bytes = 0;     // Copied or decompressed before a restored guest ran.
   std::uint64_t mappings = 0;         // Of snapshot files, laid down by the restore.
   std::uint64_t populated_bytes = 0;  // Brought in for a working set.
+  std::uint64_t fetched_bytes = 0;    // That the restore's plan fetches before they are touched.
   std::int64_t user_cpu_ns = 0;
   std::int64_t system_cpu_ns = 0;
   std::optional<LinuxCounters> linux_guest = {};  // Of a Linux guest.

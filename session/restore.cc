@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "session/policy_auto.h"
 #include "session/session_impl.h"
+#include "snapshot/access_trace.h"
 #include "snapshot/restore/restorer.h"
 #include "snapshot/snapshot_chain.h"
-#include "snapshot/working_set.h"
 
 namespace stasis::session {
 
@@ -28,35 +29,17 @@ void take_facts(const snapshot::Manifest& manifest, const std::string& path,
   parts.origin = parts.parent;
 }
 
-void take_facts(const snapshot::RestorePlan& plan, internal::SessionImpl::Parts& parts) {
-  const snapshot::PlanSummary summary = snapshot::summarize(plan);
+void take_facts(const snapshot::PolicySpec& policy, const snapshot::RestorePlan& plan,
+                const snapshot::PlanSummary& summary, internal::SessionImpl::Parts& parts) {
   parts.filled_bytes = summary.filled_bytes;
   parts.mappings = summary.mappings;
+  parts.fetched_bytes = summary.fetched_bytes;
   parts.to_populate = plan.populate;
-  // What a lazy policy fills is little, and as good as touched.
-  parts.shows_touches =
-      plan.policy == "lazy" && std::ranges::all_of(plan.regions, [](const RegionSpec& region) {
-        return region.huge_pages == HugePages::kNever;
-      });
-}
-
-// What policies decide by. A working set that cannot be used costs a warning and time.
-snapshot::PlanInput plan_input(const snapshot::SnapshotChain& chain,
-                               const RestoreOptions& options) {
-  snapshot::PlanInput input = snapshot::plan_input(chain);
-  if (options.policy != snapshot::kWorkingSetPolicy) {
-    return input;
-  }
-  auto set = snapshot::read_working_set(snapshot::posix_file_system(), chain.leaf());
-  if (!set) {
-    if (options.warn) {
-      options.warn(set.error().message +
-                   "; the working set is not used, record another one with --record-working-set");
-    }
-  } else if (*set) {
-    input.touched = std::move((*set)->pieces);
-  }
-  return input;
+  // What a policy that maps memory fills is little, and as good as touched.
+  parts.shows_touches = policy.memory == snapshot::Underlay::kMapped && !policy.prefetch &&
+                        std::ranges::all_of(plan.regions, [](const RegionSpec& region) {
+                          return region.huge_pages == HugePages::kNever;
+                        });
 }
 
 }  // namespace
@@ -88,9 +71,11 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
                 snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));
   milestones.record(Milestone::kHeader);
   const snapshot::Manifest& manifest = chain->manifest();
-  const snapshot::PlanInput input = plan_input(*chain, options);
+  STASIS_ASSIGN(const snapshot::PolicySpec policy,
+                internal::policy_for(*chain, backend.capabilities(), options));
+  const snapshot::PlanInput input = internal::plan_input(*chain, policy, options);
   STASIS_ASSIGN(const snapshot::RestorePlan plan,
-                snapshot::make_plan(options.policy, input, options.policy_options));
+                snapshot::make_plan(policy, input, options.policy_options));
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
   STASIS_ASSIGN(internal::Devices devices,
                 internal::make_saved_devices(manifest, parts.console, options.stale_files));
@@ -101,6 +86,17 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   restore_options.host_cpus = options.host_cpus;
   restore_options.milestones = &milestones;
   restore_options.supervision = {.progress = options.progress, .cancel = options.cancel};
+  if (options.record_trace) {
+    if (policy.memory != snapshot::Underlay::kMissing || policy.prefetch ||
+        policy.faults.window_pages != 1) {
+      return Error{Errc::kInvalidArgument, 0,
+                   "policy '" + policy.name +
+                       "' does not show every first touch of a page: record an access trace under "
+                       "the policy uffd"};
+    }
+    parts.recorder = std::make_unique<snapshot::AccessRecorder>();
+    restore_options.recorder = parts.recorder.get();
+  }
   if (options.sample_residency) {
     // When all is mapped and filled, and nothing has run.
     restore_options.before_start = [&](const GuestMemory& memory, MachineState&) -> Result<void> {
@@ -111,10 +107,12 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,
                 snapshot::restore(*chain, input, plan, backend, std::move(devices.bus),
                                   restore_options, std::move(shell)));
-  // Neither policy leaves work to the background.
-  milestones.record(Milestone::kDone);
+  const snapshot::PlanSummary summary = snapshot::summarize(plan);
+  if (summary.missing_bytes == 0 && !(plan.fetch && plan.fetch->concurrent)) {
+    milestones.record(Milestone::kDone);  // Nothing is left to the background.
+  }
   take_facts(manifest, snapshot_path, parts);
-  take_facts(plan, parts);
+  take_facts(policy, plan, summary, parts);
   const bool started = restore_options.start == StartMode::kRunning;
   auto session = std::make_unique<internal::SessionImpl>(std::move(parts), std::move(machine));
   if (started) {

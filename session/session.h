@@ -87,6 +87,12 @@ class Session {
   // so. kMismatch if the snapshot was replaced meanwhile; kIo if its directory cannot be written.
   virtual Result<WorkingSetReport> record_working_set() = 0;
 
+  // Stores the pages that were touched since the restore, in order, for policies that fetch in the
+  // order of access (snapshot/access_trace.h): beside the snapshot, or as the file `path` if that
+  // is not empty. Wants RestoreOptions::record_trace: kInvalidArgument says so. Errors else as
+  // those of record_working_set().
+  virtual Result<TraceReport> record_trace(const std::string& path) = 0;
+
   [[nodiscard]] virtual GuestPhase phase() const = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> exit_code() const = 0;
   // The signal by which a Linux process ended, if that is why a call returned kGuestFault.

@@ -125,6 +125,9 @@ Result<Response> SessionImpl::request(std::span<const std::byte> bytes,
   }
   const MonotonicNs now = host_clock().now();
   ran_since_parent_ = true;
+  if (parts_.recorder != nullptr) {
+    parts_.recorder->begin_phase(snapshot::TracePhase::kRequest);
+  }
   // Into the mailbox before the guest runs again, so that it need not wait for it.
   STASIS_TRY(parts_.port->post_request(machine_->device_host(), bytes));
   requested_.push_back(now);
@@ -288,6 +291,7 @@ Result<SessionCounters> SessionImpl::counters() {
                            .filled_bytes = parts_.filled_bytes,
                            .mappings = parts_.mappings,
                            .populated_bytes = populated_bytes_,
+                           .fetched_bytes = parts_.fetched_bytes,
                            .user_cpu_ns = usage.user_cpu_ns - parts_.usage.user_cpu_ns,
                            .system_cpu_ns = usage.system_cpu_ns - parts_.usage.system_cpu_ns};
   if (const auto* process = parts_.port->linux_process(); process != nullptr) {

@@ -12,6 +12,7 @@
 #include "session/residency.h"
 #include "session/session.h"
 #include "session/tsc_clock.h"
+#include "snapshot/access_trace.h"
 #include "snapshot/capture.h"
 #include "snapshot/manifest.h"
 
@@ -56,7 +57,9 @@ class SessionImpl final : public Session {
     bool shows_touches = false;                 // What is resident is what the guest has touched.
     std::uint64_t filled_bytes = 0;             // By the restore.
     std::uint64_t mappings = 0;
+    std::uint64_t fetched_bytes = 0;
     std::vector<PopulatePiece> to_populate;  // With the first request.
+    std::unique_ptr<snapshot::AccessRecorder> recorder;
   };
   SessionImpl(Parts parts, std::unique_ptr<Machine> machine);
   ~SessionImpl() override;
@@ -77,6 +80,7 @@ class SessionImpl final : public Session {
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
   Result<DirtyReport> dirty() override;
   Result<WorkingSetReport> record_working_set() override;
+  Result<TraceReport> record_trace(const std::string& path) override;
 
   [[nodiscard]] GuestPhase phase() const override { return phase_; }
   [[nodiscard]] std::optional<std::uint64_t> exit_code() const override { return exit_code_; }

@@ -198,12 +198,15 @@ class Resolver {
 
 }  // namespace
 
-SnapshotChain::SnapshotChain(std::vector<std::unique_ptr<SnapshotReader>> readers)
-    : readers_(std::move(readers)) {}
+SnapshotChain::SnapshotChain(Readers readers) : readers_(std::move(readers)) {}
+
+std::unique_ptr<SnapshotChain> SnapshotChain::share() const {
+  return std::unique_ptr<SnapshotChain>(new SnapshotChain(readers_));
+}
 
 Result<std::unique_ptr<SnapshotChain>> SnapshotChain::open(FileSystem& file_system,
                                                            const std::string& path) {
-  std::vector<std::unique_ptr<SnapshotReader>> readers;
+  Readers readers;
   std::set<SnapshotId> seen;
   STASIS_ASSIGN(auto reader, SnapshotReader::open(file_system, path));
   while (true) {

@@ -27,14 +27,18 @@ class SnapshotChain {
   static Result<std::unique_ptr<SnapshotChain>> open(FileSystem& file_system,
                                                      const std::string& path);
 
+  // The same snapshots, for whoever needs them after this chain is gone.
+  [[nodiscard]] std::unique_ptr<SnapshotChain> share() const;
+
   [[nodiscard]] std::size_t depth() const noexcept { return readers_.size(); }
   [[nodiscard]] const SnapshotReader& at(std::size_t depth) const { return *readers_.at(depth); }
   [[nodiscard]] const SnapshotReader& leaf() const { return *readers_.front(); }
   [[nodiscard]] const Manifest& manifest() const { return leaf().manifest(); }
 
  private:
-  explicit SnapshotChain(std::vector<std::unique_ptr<SnapshotReader>> readers);
-  std::vector<std::unique_ptr<SnapshotReader>> readers_;
+  using Readers = std::vector<std::shared_ptr<const SnapshotReader>>;
+  explicit SnapshotChain(Readers readers);
+  Readers readers_;
 };
 
 // A run of pages and where its bytes lie: in the snapshot `depth` of the chain.

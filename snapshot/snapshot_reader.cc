@@ -186,13 +186,14 @@ Result<ChunkTable> SnapshotReader::read_index() const {
 
 Result<void> SnapshotReader::read_stored(const ChunkTable& table, const Extent& extent,
                                          GpaRange range, std::span<std::byte> out,
-                                         CheckChunks check, ReadScratch& scratch) const {
+                                         CheckChunks check, ReadScratch& scratch,
+                                         const ReadableFile* payload) const {
+  const ReadableFile& file = payload == nullptr ? *payload_ : *payload;
   STASIS_CHECK(is_stored(extent.kind) && range.size == out.size() && range.size != 0 &&
                range.begin >= extent.range.begin &&
                fits(range.begin.value - extent.range.begin.value, range.size, extent.range.size));
   if (extent.kind == ExtentKind::kRaw && check == CheckChunks::kNo) {
-    return payload_->read_at(extent.file_offset + (range.begin.value - extent.range.begin.value),
-                             out);
+    return file.read_at(extent.file_offset + (range.begin.value - extent.range.begin.value), out);
   }
   const std::uint64_t size = manifest_.chunk_bytes;
   const auto chunks = std::span(table.chunks).subspan(extent.first_chunk);
@@ -206,7 +207,7 @@ Result<void> SnapshotReader::read_stored(const ChunkTable& table, const Extent& 
     const Gpa to = std::min(run.range(count - 1).end(), range.end());
     const GpaRange piece{from, to.value - from.value};
     const auto target = out.subspan(from.value - range.begin.value, piece.size);
-    STASIS_TRY(read_run(*payload_, run, piece, target, check, scratch));
+    STASIS_TRY(read_run(file, run, piece, target, check, scratch));
     index += count;
   }
   return {};

@@ -47,9 +47,11 @@ class SnapshotReader {
   // with is_stored()); out.size() == range.size. kYes checks every chunk that `range` touches
   // before its bytes are returned; then, and for kLz4, `table` must be read_index()'s. Whole raw
   // chunks are read directly into `out`, many with one call.
-  // kCorruption names the file, its offset and the guest address.
+  // kCorruption names the file, its offset and the guest address. `payload`: another way to the
+  // same file; null: payload().
   Result<void> read_stored(const ChunkTable& table, const Extent& extent, GpaRange range,
-                           std::span<std::byte> out, CheckChunks check, ReadScratch& scratch) const;
+                           std::span<std::byte> out, CheckChunks check, ReadScratch& scratch,
+                           const ReadableFile* payload = nullptr) const;
 
  private:
   SnapshotReader(std::string path, Manifest manifest, ContentRoot root,

@@ -102,6 +102,17 @@ Result<UserfaultfdFeatures> query_userfaultfd(WriteFaults faults) {
   return features;
 }
 
+Result<std::uint64_t> offered_userfaultfd_features() {
+  STASIS_ASSIGN(const UniqueFd fd, open_descriptor(WriteFaults::kReported));
+  return handshake(fd, 0);
+}
+
+Result<UniqueFd> open_userfaultfd(std::uint64_t features) {
+  STASIS_ASSIGN(UniqueFd fd, open_descriptor(WriteFaults::kReported));
+  STASIS_TRY(handshake(fd, features));
+  return fd;
+}
+
 Result<Userfaultfd> Userfaultfd::open(const UserfaultfdFeatures& features, WriteFaults faults) {
   std::uint64_t wanted = 0;
   wanted |= features.write_protect ? UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0U;

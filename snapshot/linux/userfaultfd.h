@@ -1,6 +1,6 @@
-// Linux userfaultfd(2), the part that write-protects memory: the only place of this project that
-// knows its ioctls. Sources: userfaultfd(2), ioctl_userfaultfd(2), the kernel's
-// Documentation/admin-guide/mm/userfaultfd.rst.
+// Linux userfaultfd(2), the part that write-protects memory: with missing_faults.h the only place
+// of this project that knows its ioctls. Sources: userfaultfd(2), ioctl_userfaultfd(2), the
+// kernel's Documentation/admin-guide/mm/userfaultfd.rst.
 #pragma once
 
 #include <cstddef>
@@ -32,6 +32,11 @@ enum class WriteFaults : std::uint8_t {
 // What the kernel says when asked; kNotSupported or kIo (os_error EPERM: not permitted; the message
 // names the cure).
 Result<UserfaultfdFeatures> query_userfaultfd(WriteFaults faults = WriteFaults::kReported);
+
+// For missing_faults.h: all features that the kernel offers (UFFD_FEATURE_*), and a descriptor that
+// is enabled for some of them and reports faults inside the kernel, too. Errors as above.
+Result<std::uint64_t> offered_userfaultfd_features();
+Result<UniqueFd> open_userfaultfd(std::uint64_t features);
 
 // One descriptor, enabled for write-protect events. Thread-safe: every call is one ioctl or read.
 //

@@ -114,6 +114,9 @@ Result<void> LiveCapture::start(FileSystem& file_system) {
       SnapshotWriter writer,
       SnapshotWriter::begin(file_system, request_.target,
                             facts_of(capabilities, {}, request_.capture), request_.capture.writer));
+  // Pages that a restore brings in when they are touched: memory has one userfaultfd at a time, and
+  // a fork of missing pages reads zeros.
+  STASIS_TRY(machine_.memory().provide_all());
   STASIS_ASSIGN(frozen_, internal::make_frozen_memory(machine_, request_.tracker, request_.live));
   const bool is_diff = request_.capture.writer.parent != nullptr;
   const MonotonicNs begin = host_clock().now();

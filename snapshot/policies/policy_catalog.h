@@ -1,16 +1,10 @@
-// The restore policies by name: pure functions from what a snapshot is to a RestorePlan.
+// From a policy to a plan. A policy is a composition (policy_spec.h) in a file of its own
+// (policy_file.h); making its plan is a pure function of it and of what a snapshot is.
 //
-//   eager  all memory is filled before the guest runs: by several threads if asked, checked
-//          against its checksums, on huge pages if asked.
-//   lazy   raw extents are mapped privately from the files of the chain and read by the guest's own
-//          faults; only what cannot be mapped, and what is too small to be worth a mapping, is
-//          filled before the guest runs. What is mapped is NOT compared with its checksums: the
-//          guest sees the bytes that the file holds when it touches them. A payload that is too
-//          short is refused; other damage shows only in `stasis verify` or an eager restore.
-//   working-set
-//          lazy, and the pages that a recorded run touched (snapshot/working_set.h) are brought
-//          into the process while the guest begins with its first request. Without a record it is
-//          lazy.
+// Memory that is *filled* or *missing* is compared with its checksums before the guest sees it.
+// What is *mapped* is NOT: the guest sees the bytes that the file holds when it touches them. A
+// payload that is too short is refused; other damage shows only in `stasis verify` or under another
+// policy.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +14,12 @@
 
 #include "core/capabilities.h"
 #include "core/result.h"
+#include "snapshot/policies/policy_spec.h"
 #include "snapshot/restore/plan.h"
 
 namespace stasis::snapshot {
 
-// The one that reads PlanInput::touched.
+// What `stasis invoke` does unless it is told otherwise.
 inline constexpr std::string_view kWorkingSetPolicy = "working-set";
 
 // Value.
@@ -49,13 +44,15 @@ struct PolicyOptions {
 // The policies in this order; those that this backend cannot use say why. For `stasis doctor`.
 std::vector<Availability> list_policies(const Capabilities& capabilities);
 
-// kInvalidArgument for an unknown name (the message lists them all) or impossible options. The
-// plan passes check_plan().
+// Of one composition.
+Availability probe_policy(const PolicySpec& spec, const Capabilities& capabilities);
+
+// kInvalidArgument for impossible options, or a composition that check_spec() refuses. The plan
+// passes check_plan().
+Result<RestorePlan> make_plan(const PolicySpec& spec, const PlanInput& input,
+                              const PolicyOptions& options = {});
+// Of a named policy; kInvalidArgument for an unknown name (the message lists them all).
 Result<RestorePlan> make_plan(std::string_view policy, const PlanInput& input,
                               const PolicyOptions& options = {});
-
-RestorePlan plan_eager(const PlanInput& input, const PolicyOptions& options);
-RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options);
-RestorePlan plan_working_set(const PlanInput& input, const PolicyOptions& options);
 
 }  // namespace stasis::snapshot

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "core/text.h"
+
 namespace stasis::snapshot::internal {
 
 RestorePlan empty_plan(std::string_view policy, const PlanInput& input,
@@ -18,6 +20,16 @@ RestorePlan empty_plan(std::string_view policy, const PlanInput& input,
                             {}});
   }
   return plan;
+}
+
+void avoid_reserved_huge_pages(RestorePlan& plan, std::string_view why) {
+  for (RegionSpec& region : plan.regions) {
+    if (region.huge_pages == HugePages::kHugetlb) {
+      region.huge_pages = HugePages::kTransparent;
+      plan.notes.push_back("guest memory " + describe(region.range) +
+                           " uses transparent huge pages: " + std::string(why));
+    }
+  }
 }
 
 void append_fill(const SourceExtent& source, RestorePlan& plan) {

@@ -48,6 +48,8 @@ struct PlanInput {
   std::vector<SourceExtent> extents;  // In address order; every byte of every region once.
   // What a recorded run touched (snapshot/working_set.h): ascending, disjoint. Nothing: no record.
   std::optional<std::vector<PopulatePiece>> touched = {};
+  // The same in the order of first touches (snapshot/access_trace.h): disjoint. Nothing: no trace.
+  std::optional<std::vector<PopulatePiece>> trace = {};
 };
 
 // What the host is told about the use of a mapping. One advice each, not flags: MADV_* are an
@@ -57,6 +59,30 @@ std::string_view name_of(ReadAhead read_ahead);
 
 // Payload bytes are compared with their checksums before the guest can see them.
 enum class Verify : std::uint8_t { kOff, kOn };
+
+enum class PayloadAccess : std::uint8_t {
+  kBuffered,  // Through the host's page cache.
+  kDirect,    // Around it (O_DIRECT), where the file system can; else buffered.
+};
+std::string_view name_of(PayloadAccess access);
+
+// Who provides untouched pages that hold zeros, where others are missing until they are touched.
+enum class ZeroPages : std::uint8_t {
+  kKernel,   // As far as the limits of mappings allow.
+  kHandler,  // So that it sees every first touch.
+};
+std::string_view name_of(ZeroPages zero_pages);
+
+inline constexpr std::uint32_t kFaultHandlersMax = 16;
+inline constexpr std::uint32_t kFaultWindowPagesMax = 512;
+
+// How missing pages are served. Value.
+struct FaultService {
+  std::uint32_t handlers = 1;      // Threads; 1 .. kFaultHandlersMax.
+  std::uint32_t window_pages = 1;  // Host pages from the touched one on, of one chunk at most.
+  ZeroPages zero_pages = ZeroPages::kKernel;
+  friend bool operator==(const FaultService&, const FaultService&) = default;
+};
 
 // ---- Steps ----
 
@@ -81,6 +107,13 @@ struct Zero {
   friend bool operator==(const Zero&, const Zero&) = default;
 };
 
+// Nothing is in `source.range` until it is touched; then the extent's bytes, checked as the plan
+// says (snapshot/restore/pager.h). Anonymous memory and memfd, without reserved huge pages.
+struct ServeMissing {
+  SourceExtent source;
+  friend bool operator==(const ServeMissing&, const ServeMissing&) = default;
+};
+
 // Copies raw bytes (kRaw) of the extent into `source.range`.
 struct ReadInto {
   SourceExtent source;
@@ -93,11 +126,27 @@ struct DecompressInto {
   friend bool operator==(const DecompressInto&, const DecompressInto&) = default;
 };
 
-using RestoreStep = std::variant<MapPrivateFile, Zero, ReadInto, DecompressInto>;
+using RestoreStep = std::variant<MapPrivateFile, Zero, ServeMissing, ReadInto, DecompressInto>;
+
+// What a plan brings in before it is touched, apart from `populate`.
+enum class FetchBy : std::uint8_t {
+  kPageCache,  // Asks the host to read the payload behind the ranges into its page cache.
+  kCopy,       // Missing pages only, as are those of kMove.
+  kMove,
+};
+
+// Value.
+struct Fetch {
+  std::vector<GpaRange> ranges;  // Whole pages of the host, in the order of their fetching.
+  FetchBy by = FetchBy::kCopy;
+  PayloadAccess read = PayloadAccess::kBuffered;
+  std::uint32_t threads = 1;
+  bool concurrent = false;  // With the guest, on a thread of its own; else the guest waits.
+};
 
 // Value. Steps are applied in order, except that those which fill memory (ReadInto,
 // DecompressInto) all come after those which map it, do not overlap one another, and are spread
-// over `threads` threads.
+// over `threads` threads. ServeMissing overlaps nothing.
 struct RestorePlan {
   std::string policy;
   std::vector<RegionSpec> regions;  // In address order, as they are created.
@@ -105,6 +154,8 @@ struct RestorePlan {
   // For whoever waits for the guest, to bring into the process meanwhile, in this order
   // (GuestMemory::populate()); the Restorer does not.
   std::vector<PopulatePiece> populate = {};
+  FaultService faults = {};  // Of ServeMissing.
+  std::optional<Fetch> fetch = {};
   std::uint32_t threads = 1;
   Verify verify = Verify::kOn;
   std::vector<std::string> notes;  // What the policy decided that its name does not say.
@@ -116,14 +167,16 @@ struct PlanSummary {
   std::uint64_t mapped_bytes = 0;     // Of files.
   std::uint64_t filled_bytes = 0;     // Copied or decompressed before the guest runs.
   std::uint64_t populated_bytes = 0;  // Each page once.
+  std::uint64_t missing_bytes = 0;    // Served when they are touched.
+  std::uint64_t fetched_bytes = 0;    // Each page once.
   friend bool operator==(const PlanSummary&, const PlanSummary&) = default;
 };
 PlanSummary summarize(const RestorePlan& plan);
 
 // The rules above, checked against the input: every step inside one region, filling steps disjoint
-// and after the mapping ones, offsets aligned and inside the payload, populated pieces whole pages
-// of the host. A plan that breaks them is a bug of its policy (kInvalidArgument); the Restorer
-// refuses it before it creates anything.
+// and after the mapping ones, missing pages apart from all others, offsets aligned and inside the
+// payload, populated and fetched pieces whole pages of the host. A plan that breaks them is a bug
+// of its policy (kInvalidArgument); the Restorer refuses it before it creates anything.
 Result<void> check_plan(const RestorePlan& plan, const PlanInput& input);
 
 }  // namespace stasis::snapshot

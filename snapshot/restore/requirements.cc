@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/text.h"
+#include "snapshot/linux/missing_faults.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -76,6 +77,10 @@ Result<void> check_devices(const Manifest& manifest, const DeviceBus& bus) {
   return {};
 }
 
+Availability no(std::string name, std::string reason, std::string cure) {
+  return {std::move(name), false, std::move(reason), std::move(cure)};
+}
+
 }  // namespace
 
 std::vector<std::string> missing_cpu_features(const Manifest& manifest,
@@ -115,6 +120,39 @@ Result<void> check_requirements(const Manifest& manifest, const Capabilities& ca
                     std::string(name_of(capabilities.clock_policy)));
   }
   return check_devices(manifest, bus);
+}
+
+bool faults_elsewhere(const Capabilities& capabilities) {
+  return capabilities.kind == BackendKind::kHvfSim || capabilities.kind == BackendKind::kHvf;
+}
+
+Availability probe_missing_pages(const Capabilities& capabilities) {
+  if (faults_elsewhere(capabilities)) {
+    return no("userfaultfd",
+              "the guest of the " + std::string(name_of(capabilities.kind)) +
+                  " backend does not fault through this process's page table",
+              "use --policy lazy or eager");
+  }
+  const auto features = internal::query_missing_faults();
+  if (features) {
+    return {"userfaultfd", true, "", ""};
+  }
+  const Error& error = features.error();
+  return no("userfaultfd", error.to_string(),
+            error.code == Errc::kNotSupported
+                ? "use --policy lazy or eager"
+                : "run as root, or set vm.unprivileged_userfaultfd=1");
+}
+
+Availability probe_moved_pages(const Capabilities& capabilities) {
+  if (Availability missing = probe_missing_pages(capabilities); !missing.available) {
+    return missing;
+  }
+  const auto features = internal::query_missing_faults();
+  if (features && features->move) {
+    return {"move", true, "", ""};
+  }
+  return no("move", "this kernel has no UFFDIO_MOVE", "use Linux 6.8 or later, or --policy reap");
 }
 
 }  // namespace stasis::snapshot

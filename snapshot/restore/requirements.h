@@ -27,4 +27,11 @@ std::vector<std::string> missing_cpu_features(const Manifest& manifest,
 Result<void> check_requirements(const Manifest& manifest, const Capabilities& capabilities,
                                 const DeviceBus& bus, CpuCheck cpu);
 
+// What plans with missing pages (restore/plan.h) need of this host and backend; and those that move
+// pages into their places.
+Availability probe_missing_pages(const Capabilities& capabilities);
+Availability probe_moved_pages(const Capabilities& capabilities);
+// Whether the backend's guests do not fault through this process's page table.
+bool faults_elsewhere(const Capabilities& capabilities);
+
 }  // namespace stasis::snapshot

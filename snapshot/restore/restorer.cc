@@ -11,6 +11,7 @@
 
 #include "core/text.h"
 #include "snapshot/restore/filler.h"
+#include "snapshot/restore/pager.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -55,12 +56,18 @@ class Mapper {
     std::memset(bytes.data(), 0, bytes.size());
     return {};
   }
+  Result<void> operator()(const ServeMissing&) {
+    serves_missing_ = true;
+    return {};
+  }
   Result<void> operator()(const ReadInto&) { return {}; }
   Result<void> operator()(const DecompressInto&) { return {}; }
+  [[nodiscard]] bool serves_missing() const { return serves_missing_; }
 
  private:
   const SnapshotChain& chain_;
   GuestMemory& memory_;
+  bool serves_missing_ = false;
 };
 
 // Which snapshots' chunk tables the plan needs: a lazy plan often none, and reading one costs time
@@ -90,6 +97,22 @@ Result<void> fill(const SnapshotChain& chain, const RestorePlan& plan, GuestMemo
     sources.push_back({&reader.payload(), reader.manifest().chunk_bytes, tables[depth].chunks});
   }
   return internal::fill_memory(plan, sources, memory, supervision);
+}
+
+// Where the guest does not fault through this process's page table, it would find zeros.
+Result<void> check_missing_pages(const RestorePlan& plan, const Capabilities& capabilities) {
+  const bool serves = std::any_of(plan.steps.begin(), plan.steps.end(), [](const auto& step) {
+    return std::holds_alternative<ServeMissing>(step);
+  });
+  // What else may be lacking the host says when it is asked to serve them.
+  if (!serves || !faults_elsewhere(capabilities)) {
+    return {};
+  }
+  if (const Availability here = probe_missing_pages(capabilities); !here.available) {
+    return Error{Errc::kNotSupported, 0,
+                 "policy '" + plan.policy + "': " + here.reason + "; " + here.cure};
+  }
+  return {};
 }
 
 }  // namespace
@@ -127,7 +150,8 @@ PlanInput plan_input(const SnapshotChain& chain) {
 
 Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
                                                     const RestorePlan& plan, const PlanInput& input,
-                                                    const Supervision& supervision) {
+                                                    const Supervision& supervision,
+                                                    AccessRecorder* recorder) {
   STASIS_TRY(check_plan(plan, input));
   STASIS_ASSIGN(auto memory, GuestMemory::create(plan.regions, input.page_size_bytes));
   Mapper mapper(chain, *memory);
@@ -139,6 +163,11 @@ Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
   }
   if (has_fills) {
     STASIS_TRY(fill(chain, plan, *memory, supervision));
+  }
+  if (mapper.serves_missing() || plan.fetch) {
+    STASIS_ASSIGN(std::unique_ptr<PageProvider> pager,
+                  internal::Pager::start(chain, plan, input, *memory, recorder));
+    memory->attach(std::move(pager));
   }
   return memory;
 }
@@ -153,7 +182,10 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
   if (auto fit = check_requirements(manifest, backend.capabilities(), *bus, options.cpu); !fit) {
     return std::move(fit).error().with_context(context);
   }
-  auto memory = restore_memory(chain, plan, input, options.supervision);
+  if (auto possible = check_missing_pages(plan, backend.capabilities()); !possible) {
+    return std::move(possible).error().with_context(context);
+  }
+  auto memory = restore_memory(chain, plan, input, options.supervision, options.recorder);
   if (!memory) {
     return std::move(memory).error().with_context(context);
   }
@@ -170,6 +202,9 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
     if (auto result = options.before_start(**memory, *config.initial_state); !result) {
       return std::move(result).error().with_context(context);
     }
+  }
+  if (options.recorder != nullptr) {
+    options.recorder->begin_phase(TracePhase::kStart);
   }
   auto machine = Machine::create(backend, *std::move(memory), std::move(bus), std::move(config),
                                  std::move(shell));

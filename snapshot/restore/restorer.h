@@ -15,6 +15,7 @@
 #include "core/machine.h"
 #include "core/milestones.h"
 #include "core/result.h"
+#include "snapshot/access_trace.h"
 #include "snapshot/progress.h"
 #include "snapshot/restore/plan.h"
 #include "snapshot/restore/requirements.h"
@@ -33,6 +34,8 @@ struct RestoreOptions {
   // the others by the Machine. Borrowed, may be null.
   MilestoneLog* milestones = nullptr;
   Supervision supervision = {};  // Of the filling, which can take long.
+  // Takes note of the touches of missing pages. Outlives the Machine; may be null.
+  AccessRecorder* recorder = nullptr;
   // Called when memory is complete and before any vCPU exists, to change what the guest will find
   // (a request in its mailbox, a new generation id). An error ends the restore. May be empty.
   std::function<Result<void>(GuestMemory&, MachineState&)> before_start = {};
@@ -53,6 +56,7 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
 // The memory half of restore() alone, for measurements and tests: regions created, mapped, filled.
 Result<std::unique_ptr<GuestMemory>> restore_memory(const SnapshotChain& chain,
                                                     const RestorePlan& plan, const PlanInput& input,
-                                                    const Supervision& supervision = {});
+                                                    const Supervision& supervision = {},
+                                                    AccessRecorder* recorder = nullptr);
 
 }  // namespace stasis::snapshot

@@ -124,6 +124,13 @@ Availability probe(std::string_view name, const Capabilities& capabilities) {
   return available(name);
 }
 
+// What watches, marks or copies this process's page table knows nothing of pages that are missing
+// until they are touched: another userfaultfd cannot have their memory, and a fork reads zeros.
+bool needs_whole_memory(std::string_view name, const Capabilities& capabilities) {
+  return name == "userfaultfd" || name == "pagemap-scan" || name == "soft-dirty" ||
+         name == "fork" || (name == "protection" && !capabilities.write_protection);
+}
+
 Error unknown_tracker(std::string_view name) {
   std::string names(kAuto);
   for (const std::string_view known : kNames) {
@@ -281,6 +288,9 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
     if (const Availability here = probe(chosen, capabilities); !here.available) {
       return unavailable(here);
     }
+  }
+  if (needs_whole_memory(chosen, capabilities)) {
+    STASIS_TRY(memory.provide_all());
   }
   if (chosen == "compare") {
     return internal::make_compare_tracker(memory, internal::CompareBy::kBytes);

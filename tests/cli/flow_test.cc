@@ -1,5 +1,6 @@
 // The whole way of a snapshot through the program: run, save, restore, change, save the
 // difference, inspect, verify, diff, merge. On the mock everywhere, on KVM where the host has it.
+#include <algorithm>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -157,7 +158,9 @@ TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
     for (const std::vector<std::string>& policy : std::vector<std::vector<std::string>>{
              {"--policy", "lazy"},
              {"--policy", "eager"},
-             {"--policy", "eager", "--threads", "4", "--verify", "off"}}) {
+             {"--policy", "eager", "--threads", "4", "--verify", "off"},
+             {"--policy", "working-set"},
+             {"--policy", "pagecache-prefetch"}}) {
       std::vector<std::string> arguments = {"restore", name, "--request", "again"};
       arguments.insert(arguments.end(), policy.begin(), policy.end());
       const nlohmann::json json = ok(guest(arguments));
@@ -167,6 +170,101 @@ TEST_P(Flow, EveryPolicyLayoutAndCodecBringsTheSameGuestBack) {
           json.at("trials").at(0).at("milestones_ns").at("first_response").get<std::int64_t>(), 0);
     }
   }
+}
+
+TEST_P(Flow, EveryPolicyThatThisHostHasBringsTheSameGuestBackWithARecordAndWithout) {
+  save_warm("raw");
+  save_warm("packed", {"--layout", "packed", "--compress", "lz4"});
+  std::vector<std::string> policies;
+  const nlohmann::json doctor =
+      stasis({"doctor", "--backend", GetParam().backend, "--json"}).json();
+  for (const auto& policy : doctor.at("policies")) {
+    if (policy.at("available").get<bool>()) {
+      policies.push_back(policy.at("name").get<std::string>());
+    } else {
+      EXPECT_FALSE(policy.at("reason").get<std::string>().empty());
+    }
+  }
+  const bool can_record = std::find(policies.begin(), policies.end(), "uffd") != policies.end();
+  for (const std::string name : {"raw", "packed"}) {
+    for (const bool recorded : {false, true}) {
+      if (recorded && can_record) {
+        const nlohmann::json trace = ok(guest({"trace", "record", name, "--request", "again"}));
+        EXPECT_GT(trace.at("accesses").get<std::uint64_t>(), 0U);
+      }
+      for (const std::string& policy : policies) {
+        SCOPED_TRACE(name + ", " + policy);
+        const nlohmann::json json =
+            ok(guest({"restore", name, "--request", "again", "--policy", policy}));
+        const std::string expected = GetParam().backend == "mock" ? "count=00000002" : "again";
+        const auto& trial = json.at("trials").at(0);
+        EXPECT_EQ(response(trial.at("requests"), 0), expected);
+        const bool fetches = policy.starts_with("reap") || policy == "faasnap";
+        if (fetches && can_record) {
+          EXPECT_EQ(trial.at("counters").at("fetched_bytes").get<std::uint64_t>() > 0, recorded);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Flow, ATraceIsRecordedShownComparedAndRefusedWhereItDoesNotBelong) {
+  save_warm("warm");
+  if (guest({"trace", "record", "warm", "--request", "again"}).exit_code == 4) {
+    GTEST_SKIP() << "userfaultfd is closed to this user";
+  }
+  const nlohmann::json shown = ok(stasis({"trace", "show", "warm", "--all", "--json"}));
+  EXPECT_EQ(shown.at("snapshot_id"), ok(stasis({"inspect", "warm", "--json"})).at("id"));
+  std::uint64_t pages = 0;
+  for (const auto& phase : shown.at("phases")) {
+    pages += phase.at("pages").get<std::uint64_t>();
+  }
+  EXPECT_EQ(shown.at("accesses").size(), pages);
+  EXPECT_GT(shown.at("phases").at(2).at("pages").get<std::uint64_t>(), 0U);  // The request.
+  ok(guest({"trace", "record", "warm", "--request", "again", "--out", "second.trace"}));
+  const Outcome compared = stasis({"trace", "diff", "warm", "second.trace", "--json"});
+  EXPECT_GT(compared.json().at("common_pages").get<std::uint64_t>(), 0U);
+  EXPECT_EQ(compared.json().at("same_snapshot"), true);
+  EXPECT_EQ(stasis({"verify", "warm"}).exit_code, 0);
+
+  // Of another snapshot, or damaged: a warning, and the answer all the same.
+  save_warm("other");
+  write_file(directory_ / "other/trace.capnp", read_file(directory_ / "warm/trace.capnp"));
+  Outcome outcome = guest({"restore", "other", "--request", "again", "--policy", "reap"});
+  EXPECT_EQ(ok(outcome).at("trials").at(0).at("counters").at("fetched_bytes"), 0);
+  EXPECT_THAT(outcome.err, HasSubstr("belongs to snapshot"));
+  std::string bytes = read_file(directory_ / "warm/trace.capnp");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x40);
+  write_file(directory_ / "warm/trace.capnp", bytes);
+  outcome = guest({"restore", "warm", "--request", "again", "--policy", "reap"});
+  EXPECT_EQ(ok(outcome).at("trials").at(0).at("counters").at("fetched_bytes"), 0);
+  EXPECT_THAT(outcome.err, HasSubstr("warm/trace.capnp"));
+  EXPECT_NE(stasis({"trace", "show", "warm"}).exit_code, 0);
+}
+
+TEST_P(Flow, TheAutomaticPolicyExplainsItself) {
+  save_warm("warm");
+  const nlohmann::json json =
+      ok(guest({"restore", "warm", "--request", "again", "--policy", "auto", "--explain"}));
+  EXPECT_THAT(json.at("policy_reasons").back().get<std::string>(),
+              HasSubstr("therefore the policy is lazy"));
+  EXPECT_EQ(guest({"restore", "warm", "--explain"}).exit_code, 2);
+}
+
+TEST_P(Flow, APolicyOfOnesOwnIsAFile) {
+  save_warm("warm");
+  write_file(directory_ / "mine.json",
+             R"({"format": 1, "name": "mine", "memory": "mapped", "read_ahead": "random"})");
+  const nlohmann::json json =
+      ok(guest({"restore", "warm", "--request", "again", "--policy", "mine.json"}));
+  EXPECT_EQ(json.at("policy"), "mine.json");
+  EXPECT_EQ(ok(stasis({"policy", "show", "mine.json", "--json"})).at("policy").at("read_ahead"),
+            "random");
+  write_file(directory_ / "bad.json",
+             R"({"format": 1, "name": "bad", "memory": "filled", "read_ahead": "random"})");
+  const Outcome bad = guest({"restore", "warm", "--policy", "bad.json"});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_THAT(bad.json().at("error").at("message").get<std::string>(), HasSubstr("read_ahead"));
 }
 
 TEST_P(Flow, MilestonesAreInOrderAndRepeatsAreSummarised) {

@@ -52,7 +52,9 @@ TEST(HelpExamples, AllRun) {
                                              {"verify"},
                                              {"verify-diff"},
                                              {"diff"},
-                                             {"merge"}}) {
+                                             {"merge"},
+                                             {"policy"},
+                                             {"trace"}}) {
     for (const std::string& example : examples_of(command)) {
       SCOPED_TRACE(example);
       ++count;

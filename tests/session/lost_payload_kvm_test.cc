@@ -8,6 +8,7 @@
 
 #include "session/backends.h"
 #include "session/session.h"
+#include "snapshot/restore/requirements.h"
 #include "tests/support/must.h"
 
 namespace stasis::session {
@@ -43,9 +44,10 @@ class LostPayloadOnKvm : public ::testing::Test {
   }
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
 
-  // A lazy guest that has not run yet, and has no payload any more.
-  std::unique_ptr<Session> robbed() {
+  // A guest that has not run yet, and has no payload any more.
+  std::unique_ptr<Session> robbed(const std::string& policy = "lazy") {
     RestoreOptions options;
+    options.policy = policy;
     options.start = StartMode::kPaused;
     auto session = must(Session::restore(*backend_, path("warm"), options));
     fs::resize_file(path("warm/memory"), 0);
@@ -69,6 +71,44 @@ TEST_F(LostPayloadOnKvm, TheHostsTouchOfTheMailboxFails) {
   const auto response = session->request(std::as_bytes(std::span("x", 1)), kWait);
   ASSERT_FALSE(response);
   EXPECT_THAT(response.error().message, HasSubstr("cut short"));
+}
+
+TEST_F(LostPayloadOnKvm, ATouchOfAMissingPageIsNeverAnsweredAndSaysWhy) {
+  if (!snapshot::probe_missing_pages(backend_->capabilities()).available) {
+    GTEST_SKIP() << "userfaultfd is closed to this user";
+  }
+  const auto session = robbed("uffd");
+  const auto ended = session->wait_exit(kWait);
+  ASSERT_FALSE(ended);
+  EXPECT_NE(ended.error().code, Errc::kTimeout);
+  EXPECT_THAT(ended.error().message, HasSubstr("cannot be had"));
+  EXPECT_THAT(ended.error().message, HasSubstr("warm/memory"));
+}
+
+TEST_F(LostPayloadOnKvm, TheHostsTouchOfAMissingPageFails) {
+  if (!snapshot::probe_missing_pages(backend_->capabilities()).available) {
+    GTEST_SKIP() << "userfaultfd is closed to this user";
+  }
+  const auto session = robbed("uffd");
+  const auto response = session->request(std::as_bytes(std::span("x", 1)), kWait);
+  ASSERT_FALSE(response);
+  EXPECT_THAT(response.error().message, HasSubstr("cannot be had"));
+}
+
+TEST_F(LostPayloadOnKvm, BytesThatAreNotWhatWasSavedNeverReachTheGuest) {
+  if (!snapshot::probe_missing_pages(backend_->capabilities()).available) {
+    GTEST_SKIP() << "userfaultfd is closed to this user";
+  }
+  RestoreOptions options;
+  options.policy = "uffd";
+  options.start = StartMode::kPaused;
+  const auto session = must(Session::restore(*backend_, path("warm"), options));
+  const auto size = fs::file_size(path("warm/memory"));
+  fs::resize_file(path("warm/memory"), 0);
+  fs::resize_file(path("warm/memory"), size);  // Of the right length, and all of it zeros.
+  const auto ended = session->wait_exit(kWait);
+  ASSERT_FALSE(ended);
+  EXPECT_THAT(ended.error().message, HasSubstr("checksum does not match"));
 }
 
 TEST_F(LostPayloadOnKvm, ItIsNotSaved) {

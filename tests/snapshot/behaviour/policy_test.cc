@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "snapshot/policies/policy_catalog.h"
+#include "snapshot/policies/policy_file.h"
 
 namespace stasis::snapshot {
 namespace {
@@ -228,6 +229,89 @@ TEST(LazyPolicy, MapsNothingAcrossTheBorderOfTwoRegions) {
   EXPECT_EQ(summarize(must_plan("lazy", input)).mappings, 2U);
 }
 
+TEST(MissingMemory, IsServedPageByPageAndZerosByTheKernelWhereItIsAsked) {
+  PlanInput input = input_of(1000, 1);
+  input.extents = {raw(pages(0, 10)), zero(pages(10, 5)), lz4(pages(15, 5)), zero(pages(20, 980))};
+  PolicySpec spec{.name = "x", .memory = Underlay::kMissing, .faults = {2, 8}};
+  const auto plan = make_plan(spec, input);
+  ASSERT_TRUE(plan) << plan.error().to_string();
+  EXPECT_THAT(plan->steps, ::testing::ElementsAre(ServeMissing{input.extents[0]},
+                                                  ServeMissing{input.extents[2]}));
+  EXPECT_EQ(plan->faults, spec.faults);
+  EXPECT_EQ(summarize(*plan).missing_bytes, 15 * kPage);
+  spec.faults.zero_pages = ZeroPages::kHandler;
+  EXPECT_EQ(summarize(*make_plan(spec, input)).missing_bytes, 1000 * kPage);
+}
+
+TEST(MissingMemory, IsRegisteredInABoundedNumberOfPiecesAndSaysSo) {
+  PlanInput input = input_of(100000, 1);
+  for (std::uint64_t at = 0; at < 100000; at += 20) {
+    input.extents.push_back(raw(pages(at, 15)));
+    input.extents.push_back(zero(pages(at + 15, 5)));
+  }
+  const PolicySpec spec{.name = "x", .memory = Underlay::kMissing};
+  PolicyOptions options;
+  options.mappings_max = 100;
+  const auto plan = make_plan(spec, input, options);
+  ASSERT_TRUE(plan) << plan.error().to_string();
+  EXPECT_EQ(summarize(*plan).missing_bytes, (100000 - 100 * 5) * kPage);
+  EXPECT_THAT(plan->notes, ::testing::Contains(HasSubstr("4900 of 5000")));
+}
+
+TEST(MissingMemory, FetchesTheRecordInItsOrder) {
+  PlanInput input = input_of(100, 1);
+  input.extents = {raw(pages(0, 100))};
+  input.touched = {{pages(3, 2), PopulateFor::kReading}, {pages(9, 1), PopulateFor::kWriting}};
+  PolicySpec spec{.name = "x", .memory = Underlay::kMissing, .prefetch = PrefetchSpec{}};
+  spec.prefetch->by = PrefetchBy::kCopy;
+  const auto fetched = [&](PrefetchOrder order) {
+    spec.prefetch->order = order;
+    const auto plan = make_plan(spec, input);
+    EXPECT_TRUE(plan) << plan.error().to_string();
+    return plan->fetch.value_or(Fetch{}).ranges;
+  };
+  EXPECT_THAT(fetched(PrefetchOrder::kAddress), ::testing::ElementsAre(pages(3, 2), pages(9, 1)));
+  EXPECT_THAT(fetched(PrefetchOrder::kWritten), ::testing::ElementsAre(pages(9, 1), pages(3, 2)));
+  // Without a trace by address; and a note says so.
+  EXPECT_THAT(fetched(PrefetchOrder::kAccess), ::testing::ElementsAre(pages(3, 2), pages(9, 1)));
+  input.trace = {{pages(4, 1), PopulateFor::kReading},
+                 {pages(5, 1), PopulateFor::kReading},
+                 {pages(1, 1), PopulateFor::kWriting}};
+  EXPECT_THAT(fetched(PrefetchOrder::kAccess), ::testing::ElementsAre(pages(4, 2), pages(1, 1)));
+}
+
+TEST(MissingMemory, IsFetchedInPiecesThatStayInTheirRegion) {
+  PlanInput input = input_of(100, 1);
+  input.regions.push_back({pages(100, 100), BackingKind::kAnonymous, HugePages::kNever});
+  input.layers[0].payload_bytes = 200 * kPage;
+  input.extents = {raw(pages(0, 100)), raw(pages(100, 100))};
+  input.touched = {{pages(99, 1), PopulateFor::kReading}, {pages(100, 1), PopulateFor::kReading}};
+  EXPECT_THAT(must_plan("reap", input).fetch.value_or(Fetch{}).ranges,
+              ::testing::ElementsAre(pages(99, 1), pages(100, 1)));
+}
+
+TEST(CheckPlan, RefusesMissingPagesThatCannotBe) {
+  PlanInput input = input_of(100, 1);
+  input.extents = {raw(pages(0, 100))};
+  const auto refuses = [&](auto change, std::string_view why) {
+    RestorePlan plan = must_plan("uffd", input);
+    change(plan);
+    const auto result = check_plan(plan, input);
+    ASSERT_FALSE(result) << why;
+    EXPECT_THAT(result.error().message, HasSubstr(std::string(why)));
+  };
+  refuses([](auto& plan) { plan.regions[0].huge_pages = HugePages::kHugetlb; },
+          "cannot be missing");
+  refuses([](auto& plan) { plan.regions[0].backing = BackingKind::kSharedFile; },
+          "cannot be missing");
+  refuses([](auto& plan) { plan.steps.push_back(plan.steps[0]); }, "two steps serve");
+  refuses([](auto& plan) { plan.steps.push_back(Zero{pages(5, 1)}); }, "another step");
+  refuses([](auto& plan) { plan.faults.handlers = 0; }, "0 threads");
+  refuses([](auto& plan) { plan.faults.window_pages = 513; }, "513 pages");
+  refuses([](auto& plan) { plan.fetch = Fetch{{pages(99, 2)}}; }, "fetching");
+  refuses([](auto& plan) { plan.fetch = Fetch{.ranges = {}, .threads = 17}; }, "17 threads");
+}
+
 // Executes a plan on an abstract memory in which each page holds "which snapshot's bytes".
 std::map<std::uint64_t, std::uint32_t> shown_by(const RestorePlan& plan, const PlanInput& input) {
   std::map<std::uint64_t, std::uint32_t> memory;  // Page -> depth + 1; absent: zero.
@@ -246,6 +330,12 @@ std::map<std::uint64_t, std::uint32_t> shown_by(const RestorePlan& plan, const P
     } else if (const auto* read = std::get_if<ReadInto>(&step)) {
       for (std::uint64_t at = 0; at < read->source.range.size; at += kPage) {
         memory[(read->source.range.begin.value + at) / kPage] = read->source.depth + 1;
+      }
+    } else if (const auto* missing = std::get_if<ServeMissing>(&step)) {
+      const SourceExtent& source = missing->source;
+      for (std::uint64_t at = 0; at < source.range.size; at += kPage) {
+        memory[(source.range.begin.value + at) / kPage] =
+            source.extent.kind == ExtentKind::kZero ? 0 : source.depth + 1;
       }
     }
   }
@@ -305,9 +395,9 @@ TEST(EveryPolicy, ShowsTheRightBytesOfRandomChains) {
     options.mappings_max = static_cast<std::uint32_t>(random() % 12);
     options.map_all_max = static_cast<std::uint32_t>(random() % 12);
     options.bridge_bytes_max = kPage * (random() % 8);
-    for (const char* policy : {"eager", "lazy"}) {
-      const RestorePlan plan = must_plan(policy, chain.input, options);
-      ASSERT_EQ(shown_by(plan, chain.input), chain.expected) << policy << ", chain " << i;
+    for (const NamedPolicy& policy : named_policies()) {
+      const RestorePlan plan = must_plan(policy.name, chain.input, options);
+      ASSERT_EQ(shown_by(plan, chain.input), chain.expected) << policy.name << ", chain " << i;
     }
   }
 }

@@ -34,7 +34,11 @@ struct Format {
 
 CaptureOptions capture_options(const Format& format, const SnapshotChain* parent = nullptr);
 
-// Opens, plans and restores; `options` as for restore(). The backend must outlive the machine.
+// Pages that some run might have touched.
+void make_up_record(PlanInput& input);
+
+// Opens, plans with a record that is made up, and restores; `options` as for restore(). The backend
+// must outlive the machine.
 struct Restored {
   std::unique_ptr<Machine> machine;
   OutputDevice* output = nullptr;

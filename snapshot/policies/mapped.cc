@@ -1,4 +1,4 @@
-// Lazy restore: as few private file mappings as possible.
+// Mapped memory: as few private file mappings as possible.
 //
 // One snapshot's raw extents that lie at a constant distance between guest address and file offset
 // form a *run*, which takes one mapping. What lies between two of them may be mapped with them if
@@ -10,10 +10,9 @@
 #include <vector>
 
 #include "core/text.h"
-#include "snapshot/policies/policy_catalog.h"
 #include "snapshot/policies/steps.h"
 
-namespace stasis::snapshot {
+namespace stasis::snapshot::internal {
 namespace {
 
 struct Run {
@@ -175,13 +174,11 @@ std::vector<const Run*> mapped_runs(const std::vector<Run>& runs) {
   return mapped;
 }
 
-void append_mappings(std::vector<const Run*> mapped, const PolicyOptions& options,
-                     RestorePlan& plan) {
+void append_mappings(std::vector<const Run*> mapped, ReadAhead read_ahead, RestorePlan& plan) {
   std::stable_sort(mapped.begin(), mapped.end(),
                    [](const Run* a, const Run* b) { return a->depth > b->depth; });
   for (const Run* run : mapped) {
-    plan.steps.emplace_back(
-        MapPrivateFile{run->range, run->depth, run->file_offset, options.read_ahead});
+    plan.steps.emplace_back(MapPrivateFile{run->range, run->depth, run->file_offset, read_ahead});
   }
 }
 
@@ -221,32 +218,28 @@ void note_deviations(const PlanInput& input, const PolicyOptions& options,
 
 }  // namespace
 
-RestorePlan plan_lazy(const PlanInput& input, const PolicyOptions& options) {
-  RestorePlan plan = internal::empty_plan("lazy", input, options);
+RestorePlan plan_mapped(const PolicySpec& spec, const PlanInput& input,
+                        const PolicyOptions& options) {
+  RestorePlan plan = empty_plan(spec.name, input, options);
   for (RegionSpec& region : plan.regions) {
     region.backing = BackingKind::kAnonymous;  // Files can be mapped privately over no other.
-    if (region.huge_pages == HugePages::kHugetlb) {
-      region.huge_pages = HugePages::kTransparent;
-      plan.notes.push_back("guest memory " + describe(region.range) +
-                           " uses transparent huge pages: files cannot be mapped over reserved "
-                           "ones");
-    }
   }
+  avoid_reserved_huge_pages(plan, "files cannot be mapped over reserved ones");
   RunFinder finder(input, options);
   finder.find();
   std::vector<Run>& runs = finder.runs();
   choose_mapped(runs, options);
   const std::vector<const Run*> mapped = mapped_runs(runs);
-  append_mappings(mapped, options, plan);
+  append_mappings(mapped, spec.read_ahead.value_or(options.read_ahead), plan);
   append_zeros(input, mapped, options, plan);
   for (std::size_t i = 0; i < input.extents.size(); ++i) {
     const std::optional<std::size_t> run = finder.run_of()[i];
     if (!run || !runs[*run].mapped) {
-      internal::append_fill(input.extents[i], plan);
+      append_fill(input.extents[i], plan);
     }
   }
   note_deviations(input, options, runs, plan);
   return plan;
 }
 
-}  // namespace stasis::snapshot
+}  // namespace stasis::snapshot::internal
