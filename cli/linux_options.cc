@@ -24,6 +24,16 @@ void add_linux_options(CommandOptions& app, session::LinuxOptions& target) {
       .type_name("N");
 }
 
+void add_kernel_options(CommandOptions& app, session::KernelOptions& target) {
+  app.add_option("--kernel", target.kernel,
+                 "Of the guest linux: an arm64 kernel's Image [what scripts/fetch-linux-arm64 "
+                 "has fetched]")
+      .type_name("FILE");
+  app.add_option("--initrd", target.initrd, "Its initramfs [likewise]").type_name("FILE");
+  app.add_option("--cmdline", target.command_line, "Appended to its command line")
+      .type_name("TEXT");
+}
+
 Result<std::string> find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     return name;

@@ -19,11 +19,16 @@ namespace stasis::cli {
 
 namespace {
 
+// The name of the guest that is an arm64 Linux kernel.
+constexpr std::string_view kKernelGuest = "linux";
+constexpr std::uint64_t kKernelMemoryBytes = std::uint64_t{512} << 20U;
+
 enum class Until : std::uint8_t { kReady, kExit };
 
 struct RunOptions {
   session::LaunchOptions launch;
   session::LinuxOptions linux_program;
+  session::KernelOptions kernel;
   bool trace = false;  // List the system calls.
   std::string backend = "auto";
   std::optional<std::uint64_t> memory_bytes = {};  // Nothing: the kind of guest decides.
@@ -188,10 +193,34 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
   }
 }
 
+// Options and words that the chosen guest does not understand must not pass for understood.
+Result<void> check_kernel_options(const RunOptions& options) {
+  const session::KernelOptions& kernel = options.kernel;
+  const bool is_kernel = options.launch.guest == kKernelGuest;
+  const bool has_options =
+      !kernel.kernel.empty() || !kernel.initrd.empty() || !kernel.command_line.empty();
+  if (has_options && !is_kernel) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "--kernel, --initrd and --cmdline are of the guest 'linux': stasis run linux"};
+  }
+  if (is_kernel && !options.launch.arguments.empty()) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "the guest 'linux' takes no arguments behind --; use --cmdline or --request"};
+  }
+  return {};
+}
+
 // What the words before and behind "--" start: a bare guest, or a Linux program.
 Result<void> choose_guest(RunOptions& options, const Context& context) {
   session::LaunchOptions& launch = options.launch;
   launch.arguments = context.guest_arguments;
+  STASIS_TRY(check_kernel_options(options));
+  if (launch.guest == kKernelGuest) {
+    launch.kernel = options.kernel;
+    launch.memory_bytes = options.memory_bytes.value_or(kKernelMemoryBytes);
+    options.until = options.until.value_or(Until::kReady);
+    return {};
+  }
   if (!launch.guest.empty()) {
     launch.memory_bytes = options.memory_bytes.value_or(launch.memory_bytes);
     options.until = options.until.value_or(Until::kReady);
@@ -259,14 +288,15 @@ Result<ExitCode> run(RunOptions options, Context& context) {
 
 CommandFunction add_run(CommandOptions& app) {
   auto options = std::make_shared<RunOptions>();
-  app.add_option("GUEST", options->launch.guest,
-                 "Name of a bare guest, path of its ELF file, or toy:NAME with --backend mock; "
-                 "without it, `-- PROGRAM ARGUMENTS` starts a Linux program")
+  app.add_option(
+         "GUEST", options->launch.guest,
+         "Name of a bare guest, path of its ELF file, toy:NAME with --backend mock, or linux, "
+         "an arm64 Linux kernel; without it, `-- PROGRAM ARGUMENTS` starts a Linux program")
       .type_name("");
   app.add_option("--backend", options->backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
       .type_name("NAME");
   add_size(app, "--memory", options->memory_bytes,
-           "Guest RAM [256 MiB; 1 GiB for a Linux program]");
+           "Guest RAM [256 MiB; 1 GiB for a Linux program, 512 MiB for a kernel]");
   add_count(app, "--vcpus", options->launch.vcpus, UINT32_MAX, "Virtual CPUs");
   add_choice<BackingKind>(app, "--backing", options->launch.backing,
                           {{"anonymous", BackingKind::kAnonymous}, {"memfd", BackingKind::kMemfd}},
@@ -281,6 +311,7 @@ CommandFunction add_run(CommandOptions& app) {
       "When to stop; requests and --save come before exit [ready; exit for a Linux program that is "
       "neither saved nor asked]");
   add_linux_options(app, options->linux_program);
+  add_kernel_options(app, options->kernel);
   app.add_flag("--trace", options->trace, "List the system calls that PROGRAM made");
   add_requests(app, options->requests);
   app.add_option("--save", options->save, "Save the guest here, after the requests")

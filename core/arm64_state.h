@@ -38,6 +38,9 @@ struct Arm64VcpuState {
   std::uint64_t fpcr = 0, fpsr = 0;
   std::vector<Arm64SystemRegister> system;             // Ascending encoding.
   std::vector<Arm64SystemRegister> gic_cpu_interface;  // ICC_*_EL1, ascending encoding.
+  // Of the vCPU's own interrupts (IHI 0069, 12.11): `encoding` is the register's offset in the
+  // second frame of its redistributor, ascending.
+  std::vector<Arm64SystemRegister> gic_redistributor;
   Arm64VirtualTimer virtual_timer;
   bool irq_pending = false, fiq_pending = false;
   Arm64PowerState power = Arm64PowerState::kOn;

@@ -60,8 +60,9 @@ struct Capabilities {
   bool postcopy_restore = false;         // ExitMissingPage works.
   bool exposes_vcpu_exits = true;
   bool custom_mmio_devices = true;
-  bool port_io = false;             // x86 IN and OUT reach the device bus.
-  bool instruction_budget = false;  // Vcpu::run_for() works.
+  bool port_io = false;               // x86 IN and OUT reach the device bus.
+  bool instruction_budget = false;    // Vcpu::run_for() works.
+  bool interrupt_controller = false;  // VmConfig::interrupt_controller other than kNone works.
   // Whether Vm::dirty_log() works for the other kinds, under their names.
   Availability manual_dirty_log = {"dirty-log-manual", false, "the backend keeps no such log", ""};
   Availability dirty_ring = {"dirty-ring", false, "the backend keeps no such log", ""};

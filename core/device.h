@@ -18,6 +18,9 @@ namespace stasis {
 class GuestMemory;
 class TrapHandler;
 
+// Of an interrupt's input.
+enum class LineLevel : std::uint8_t { kLow, kHigh };
+
 // What the owner of a Machine waits for. Value.
 struct MachineEvent {
   enum class Kind : std::uint8_t {
@@ -70,6 +73,9 @@ class DeviceHost {
   virtual GuestMemory& memory() = 0;
   virtual void wake(std::uint32_t vcpu) = 0;  // Ignored if there is no such vCPU.
   [[nodiscard]] virtual std::uint32_t vcpu_count() const = 0;
+  // A line of the VM's interrupt controller (core/interrupt_controller.h) is high, or not any more.
+  // Without a controller nothing happens.
+  virtual void set_interrupt_line(std::uint32_t /*line*/, LineLevel /*level*/) {}
 };
 
 // Stored in snapshots. `version` is the device's own; load_state() must know every older one.
@@ -80,13 +86,21 @@ struct DeviceState {
   friend bool operator==(const DeviceState&, const DeviceState&) = default;
 };
 
+// What of a Machine besides RAM and vCPUs has state.
+class StatefulPart {
+ public:
+  virtual ~StatefulPart() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;  // Unique in a Machine; in snapshots.
+  // Only while no vCPU is in the guest.
+  [[nodiscard]] virtual Result<DeviceState> save_state() const = 0;
+  virtual Result<void> load_state(const DeviceState& state) = 0;
+};
+
 // read() and write() are called from vCPU threads, concurrently: implementations synchronise.
 // `offset` is relative to the device's window. What a guest does wrong is answered, not refused: an
 // Error ends the Machine (kHostFailed), so it is for host failures only.
-class Device {
+class Device : public StatefulPart {
  public:
-  virtual ~Device() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0;  // Unique on a bus; stored in snapshots.
   virtual Result<std::uint64_t> read(std::uint64_t offset, std::uint8_t width_bytes,
                                      std::uint32_t vcpu, DeviceHost& host) = 0;
   virtual Result<WriteOutcome> write(std::uint64_t offset, std::uint8_t width_bytes,
@@ -94,9 +108,6 @@ class Device {
   // Who is called instead of write(); null, as a rule: the device needs no registers. Needs a
   // backend with Vcpu::trap_access().
   [[nodiscard]] virtual TrapHandler* trap_handler() { return nullptr; }
-  // Only while no vCPU is in the guest.
-  [[nodiscard]] virtual Result<DeviceState> save_state() const = 0;
-  virtual Result<void> load_state(const DeviceState& state) = 0;
 };
 
 // Windows of devices in the port and MMIO spaces. Built once, then immutable and shareable.

@@ -14,6 +14,7 @@
 #include "core/capabilities.h"
 #include "core/counter_relation.h"
 #include "core/guest_memory.h"
+#include "core/interrupt_controller.h"
 #include "core/ranges.h"
 #include "core/result.h"
 #include "core/trap.h"
@@ -110,6 +111,9 @@ class Vm {
   // VmConfig::dirty_ring_entries only the ring. Owned by the Vm.
   virtual DirtyLog* dirty_log(DirtyLogKind kind) = 0;
   DirtyLog* dirty_log() { return dirty_log(DirtyLogKind::kBitmap); }
+
+  // nullptr with InterruptControllerKind::kNone. Owned by the Vm.
+  virtual InterruptController* interrupt_controller() { return nullptr; }
 };
 
 // What the backend may assume about the VM. Value.
@@ -119,7 +123,12 @@ struct VmConfig {
   // keeps no other dirty log. A power of two, kDirtyRingEntriesMin to
   // Capabilities::dirty_ring_entries_max.
   std::uint32_t dirty_ring_entries = 0;
+  InterruptControllerKind interrupt_controller = InterruptControllerKind::kNone;
 };
+
+// kNotSupported, naming the backend, if `config` wants an interrupt controller: for backends that
+// have none.
+Result<void> refuse_interrupt_controller(const VmConfig& config, std::string_view backend);
 
 // A way to run VMs on this host. Immutable after creation, shareable between threads.
 class HypervisorBackend {
@@ -128,7 +137,8 @@ class HypervisorBackend {
   [[nodiscard]] virtual std::string_view name() const = 0;  // As on the command line.
   [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
   // kInvalidArgument naming both limits when config.vcpus is 0 or above the design's or the host's,
-  // or naming the limits of rings; kNotSupported for rings without Capabilities::dirty_ring.
+  // or naming the limits of rings; kNotSupported for rings without Capabilities::dirty_ring, and
+  // for an interrupt controller without Capabilities::interrupt_controller.
   virtual Result<std::unique_ptr<Vm>> create_vm(const VmConfig& config) = 0;
   // Asks the host what the first create_vcpu() will need, if it has not been asked. Any thread,
   // also while another creates a VM; failures show when the vCPU is created.

@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "core/clock.h"
+#include "core/machine_state.h"
 #include "core/vcpu_thread.h"
 
 namespace stasis {
 namespace {
 
+using internal::check_state;
+using internal::load_devices;
 using internal::Startup;
 using internal::VcpuContext;
 using internal::VcpuStanding;
@@ -22,41 +25,6 @@ Error not_paused(std::string_view what) {
 
 VcpuStanding standing_of(const MachineState& state, std::size_t index) {
   return {state.activities[index], state.wake_pending[index]};
-}
-
-Result<void> check_state(const MachineState& state, std::uint32_t vcpus,
-                         std::span<Device* const> devices) {
-  if (state.vcpus.size() != vcpus || state.activities.size() != vcpus ||
-      state.wake_pending.size() != vcpus) {
-    return Error{Errc::kMismatch, 0,
-                 "the state is of " + std::to_string(state.vcpus.size()) +
-                     " vCPUs (activities: " + std::to_string(state.activities.size()) +
-                     ", wake-ups: " + std::to_string(state.wake_pending.size()) +
-                     ") but the machine has " + std::to_string(vcpus)};
-  }
-  if (state.devices.size() != devices.size()) {
-    return Error{Errc::kMismatch, 0,
-                 "the state is of " + std::to_string(state.devices.size()) +
-                     " devices but the machine has " + std::to_string(devices.size())};
-  }
-  for (std::size_t i = 0; i < devices.size(); ++i) {
-    if (state.devices[i].name != devices[i]->name()) {
-      return Error{Errc::kMismatch, 0,
-                   "device " + std::to_string(i) + " of the state is '" + state.devices[i].name +
-                       "' but the machine has '" + std::string(devices[i]->name()) + "' there"};
-    }
-  }
-  return {};
-}
-
-Result<void> load_devices(const MachineState& state, std::span<Device* const> devices) {
-  for (std::size_t i = 0; i < devices.size(); ++i) {
-    if (Result<void> loaded = devices[i]->load_state(state.devices[i]); !loaded) {
-      return std::move(loaded).error().with_context("device '" + std::string(devices[i]->name()) +
-                                                    "'");
-    }
-  }
-  return {};
 }
 
 std::uint32_t count_halted(const MachineState& state) {
@@ -98,6 +66,7 @@ class MachineImpl final : public Machine, private DeviceHost {
 
  private:
   void wake(std::uint32_t vcpu) override;
+  void set_interrupt_line(std::uint32_t line, LineLevel level) override;
 
   [[nodiscard]] VcpuThread::StartOptions start_options(std::uint32_t index) const;
   Result<void> start_threads(MachineShell& shell);
@@ -204,7 +173,7 @@ Result<void> MachineImpl::load_own_state() {
   if (!config_.initial_state) {
     return {};
   }
-  STASIS_TRY(load_devices(*config_.initial_state, devices_));
+  STASIS_TRY(load_devices(*config_.initial_state, devices_, vm_->interrupt_controller()));
   startup_.state_loaded();
   return {};
 }
@@ -231,6 +200,14 @@ Result<void> MachineImpl::start(MachineShell& shell) {
 void MachineImpl::wake(std::uint32_t vcpu) {
   if (vcpu < threads_.size()) {
     threads_[vcpu]->wake();
+  }
+}
+
+// A line that is not there, or a hypervisor that fails, shows as a guest that waits for ever and as
+// a vCPU that cannot go on: a device has nobody to tell.
+void MachineImpl::set_interrupt_line(std::uint32_t line, LineLevel level) {
+  if (InterruptController* const controller = vm_->interrupt_controller()) {
+    static_cast<void>(controller->set_line(line, level));
   }
 }
 
@@ -360,6 +337,13 @@ Result<MachineState> MachineImpl::save_state() {
     }
     state.devices.push_back(*std::move(saved));
   }
+  if (const InterruptController* const controller = vm_->interrupt_controller()) {
+    Result<DeviceState> saved = controller->save_state();
+    if (!saved) {
+      return std::move(saved).error().with_context("interrupt controller");
+    }
+    state.devices.push_back(*std::move(saved));
+  }
   return state;
 }
 
@@ -367,10 +351,10 @@ Result<void> MachineImpl::load_state(const MachineState& state) {
   if (!paused_) {
     return not_paused("load a state");
   }
-  STASIS_TRY(check_state(state, config_.vcpus, devices_));
+  STASIS_TRY(check_state(state, config_.vcpus, devices_, config_.interrupt_controller));
   STASIS_TRY(on_all_vcpus(
       [&state](std::size_t i, Vcpu& vcpu) { return vcpu.load_state(state.vcpus[i]); }));
-  STASIS_TRY(load_devices(state, devices_));
+  STASIS_TRY(load_devices(state, devices_, vm_->interrupt_controller()));
   take_standings(state);
   events_.clear();
   if (config_.milestones != nullptr) {
@@ -480,11 +464,13 @@ Result<std::unique_ptr<Machine>> Machine::create(HypervisorBackend& backend,
   // Before any thread exists: a hostile number of vCPUs must not become that many threads.
   STASIS_TRY(check_limits(backend.capabilities(), config.vcpus));
   if (config.initial_state) {
-    STASIS_TRY(check_state(*config.initial_state, config.vcpus, bus->devices()));
+    STASIS_TRY(check_state(*config.initial_state, config.vcpus, bus->devices(),
+                           config.interrupt_controller));
   }
   if (shell == nullptr) {
     ShellConfig begin{.vcpus_max = config.vcpus,
                       .dirty_ring_entries = config.dirty_ring_entries,
+                      .interrupt_controller = config.interrupt_controller,
                       .milestones = config.milestones};
     if (!config.host_cpus.empty()) {
       begin.host_cpu = config.host_cpus.front();

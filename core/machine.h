@@ -34,7 +34,9 @@ struct MachineState {
   std::vector<VcpuState> vcpus;
   std::vector<VcpuActivity> activities;  // As many as vcpus.
   std::vector<bool> wake_pending;        // As many: a wake() arrived that no park has consumed.
-  std::vector<DeviceState> devices;      // In bus order.
+  // In bus order, then the interrupt controller, if there is one: without it, that is left as it
+  // was created.
+  std::vector<DeviceState> devices;
   friend bool operator==(const MachineState&, const MachineState&) = default;
 };
 
@@ -48,7 +50,9 @@ struct MachineConfig {
   StartMode start = StartMode::kPaused;
   // Host CPUs that vCPU threads are pinned to, round robin; empty: not pinned.
   std::vector<int> host_cpus = {};
-  std::uint32_t dirty_ring_entries = 0;  // As VmConfig. Of a shell that is given, its own counts.
+  // As VmConfig, both. Of a shell that is given, its own count.
+  std::uint32_t dirty_ring_entries = 0;
+  InterruptControllerKind interrupt_controller = InterruptControllerKind::kNone;
   // Loaded by each vCPU's thread right after it has created its vCPU; vcpus must match its size.
   std::optional<MachineState> initial_state = {};
   // kVmCreated, kState, kMapped and kVcpuEnter are recorded here. Borrowed, may be null.

@@ -83,7 +83,8 @@ std::unique_ptr<MachineShell> MachineShell::begin(HypervisorBackend& backend,
     return shell;
   }
   shell->thread_ = *std::move(started);
-  shell->vm_ = backend.create_vm(VmConfig{config.vcpus_max, config.dirty_ring_entries});
+  shell->vm_ = backend.create_vm(
+      VmConfig{config.vcpus_max, config.dirty_ring_entries, config.interrupt_controller});
   if (shell->vm_ && config.milestones != nullptr) {
     config.milestones->record(Milestone::kVmCreated);
   }

@@ -22,9 +22,10 @@ namespace stasis {
 // Value.
 struct ShellConfig {
   std::uint32_t vcpus_max = 1;           // At most so many vCPUs will be asked of the VM.
-  std::uint32_t dirty_ring_entries = 0;  // As VmConfig.
-  std::optional<int> host_cpu = {};      // What the thread of vCPU 0 is pinned to.
-  MilestoneLog* milestones = nullptr;    // kVmCreated is recorded here. Borrowed, may be null.
+  std::uint32_t dirty_ring_entries = 0;  // As VmConfig, and the next.
+  InterruptControllerKind interrupt_controller = InterruptControllerKind::kNone;
+  std::optional<int> host_cpu = {};    // What the thread of vCPU 0 is pinned to.
+  MilestoneLog* milestones = nullptr;  // kVmCreated is recorded here. Borrowed, may be null.
 };
 
 // Resource; one owner thread.

@@ -45,6 +45,13 @@ struct ExitMissingPage {
   bool is_write = false;
 };
 
+// The guest asked its firmware to end the whole machine (PSCI). Every later run() of this vCPU says
+// so again.
+enum class ShutdownKind : std::uint8_t { kPowerOff, kReset };
+struct ExitShutdown {
+  ShutdownKind kind = ShutdownKind::kPowerOff;
+};
+
 struct ExitHalted {};    // The guest stopped this vCPU (x86 HLT, toy HALT).
 struct ExitCanceled {};  // request_exit(), or a limit such as an instruction budget, was reached.
 
@@ -54,6 +61,6 @@ struct ExitFailed {
 };
 
 using VcpuExit = std::variant<ExitIoRead, ExitIoWrite, ExitWriteProtected, ExitMissingPage,
-                              ExitHalted, ExitCanceled, ExitFailed>;
+                              ExitHalted, ExitCanceled, ExitShutdown, ExitFailed>;
 
 }  // namespace stasis

@@ -27,6 +27,7 @@ class VcpuThread::ExitVisitor {
   }
   Next operator()(const ExitHalted&) { return thread_.halt(); }
   Next operator()(const ExitCanceled&) { return thread_.canceled(); }
+  Next operator()(const ExitShutdown& exit) { return thread_.shut_down(exit.kind); }
   Next operator()(const ExitFailed& exit) {
     return thread_.fail(MachineEvent::Kind::kGuestFailed, {Errc::kGuestFault, 0, exit.reason});
   }
@@ -230,6 +231,21 @@ VcpuThread::Next VcpuThread::halt() {
   if (context_.halted.fetch_add(1, std::memory_order_relaxed) + 1 == context_.vcpu_count) {
     post_event({MachineEvent::Kind::kHalted});
   }
+  return Next::kLeave;
+}
+
+// The guest is finished as a whole; the vCPU does not come back from the call by which it said so.
+VcpuThread::Next VcpuThread::shut_down(ShutdownKind kind) {
+  if (kind == ShutdownKind::kReset) {
+    return fail(MachineEvent::Kind::kGuestFailed,
+                {Errc::kGuestFault, 0,
+                 "the guest asked to be started again, which is not done: run it anew"});
+  }
+  {
+    const MutexLock lock(mutex_);
+    held_ = true;
+  }
+  post_event({MachineEvent::Kind::kExit});
   return Next::kLeave;
 }
 

@@ -123,6 +123,7 @@ class VcpuThread {
   void interrupt() STASIS_REQUIRES(mutex_);  // Any thread.
   Next write_fault(Gpa gpa, WriteFaultHandler* handler);
   Next halt();
+  Next shut_down(ShutdownKind kind);
   Next fail(MachineEvent::Kind kind, Error error);
   void post_event(MachineEvent event);
 

@@ -24,6 +24,7 @@ Capabilities make_capabilities(std::uint32_t host_vcpus_max) {
   out.vms_per_process = 1;
   out.write_protection = true;
   out.postcopy_restore = true;
+  out.interrupt_controller = true;
   out.clock_policy = ClockPolicy::kGuestContinues;
   out.notes = {
       {"write_protection", true, "", ""},
@@ -33,8 +34,7 @@ Capabilities make_capabilities(std::uint32_t host_vcpus_max) {
       {"instruction_budget", false, "Hypervisor.framework does not count a guest's instructions",
        ""},
       {"port_io", false, "arm64 has no port instructions", "use an MMIO device"},
-      {"interrupt_controller", false,
-       "the framework's GIC is not used yet: a guest's only interrupt is its virtual timer", ""},
+      {"interrupt_controller", true, "", ""},
       {"sme", false, "the state of SME is not saved, so that guests do not see it", ""},
   };
   return out;
@@ -62,7 +62,7 @@ class HvfBackend final : public HypervisorBackend {
                        ": Hypervisor.framework keeps no dirty rings; use "
                        "--tracker protection"};
     }
-    return HvfVm::create(config.vcpus, kPageBytes);
+    return HvfVm::create(config, kPageBytes);
   }
 
  private:

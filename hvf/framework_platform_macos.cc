@@ -21,6 +21,8 @@ Result<void> check_platform() {
   return {};
 }
 
+void announce_vcpus(std::uint32_t /*vcpus*/) {}
+
 std::string failure_detail() {
   return {};
 }

@@ -26,6 +26,11 @@ Result<void> system_checked(hv_return_t code) {
   return checked(code, is_absent ? Errc::kNotSupported : Errc::kBackend);
 }
 
+hv_gic_redistributor_reg_t second_frame(std::uint16_t offset) {
+  constexpr std::uint32_t kSecondFrame = 0x10000;
+  return static_cast<hv_gic_redistributor_reg_t>(kSecondFrame + offset);
+}
+
 class FrameworkRegisters final : public RegisterFile {
  public:
   FrameworkRegisters(hv_vcpu_t vcpu, GicPresence gic) : vcpu_(vcpu), gic_(gic) {}
@@ -71,6 +76,15 @@ class FrameworkRegisters final : public RegisterFile {
   }
   Result<void> set_gic(std::uint16_t encoding, std::uint64_t value) override {
     return checked(hv_gic_set_icc_reg(vcpu_, static_cast<hv_gic_icc_reg_t>(encoding), value));
+  }
+
+  Result<std::uint64_t> get_redistributor(std::uint16_t offset) override {
+    std::uint64_t value = 0;
+    STASIS_TRY(checked(hv_gic_get_redistributor_reg(vcpu_, second_frame(offset), &value)));
+    return value;
+  }
+  Result<void> set_redistributor(std::uint16_t offset, std::uint64_t value) override {
+    return checked(hv_gic_set_redistributor_reg(vcpu_, second_frame(offset), value));
   }
 
   Result<Arm64VirtualTimer> get_timer() override {

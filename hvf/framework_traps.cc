@@ -2,6 +2,7 @@
 #include <mach/mach_time.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include <Hypervisor/Hypervisor.h>
@@ -9,6 +10,7 @@
 #include "core/text.h"
 #include "hvf/framework_error.h"
 #include "hvf/framework_vcpu.h"
+#include "hvf/psci.h"
 #include "hvf/register_traps.h"
 #include "hvf/syndrome_text.h"
 
@@ -92,18 +94,54 @@ HvfVcpu::Handled HvfVcpu::access_device(const DataAbort& abort, Gpa gpa) {
   return std::optional<VcpuExit>(ExitIoWrite{access, stored_value(*abort.access, value)});
 }
 
-// There is no firmware: no function exists, PSCI included.
-HvfVcpu::Handled HvfVcpu::handle(const CallTrap& /*call*/) {
-  STASIS_TRY(registers_->set(CoreRegister::kX0, kNoSuchFunction));
+// The firmware is PSCI by HVC and SMC #0, and nothing else.
+HvfVcpu::Handled HvfVcpu::handle(const CallTrap& call) {
   STASIS_TRY(skip_instruction());
+  if (call.immediate != 0) {
+    return answer(kNoSuchFunction);
+  }
+  std::array<std::uint64_t, 4> arguments{};
+  for (std::uint32_t i = 0; i < arguments.size(); ++i) {
+    STASIS_ASSIGN(arguments[i], registers_->get(x_register(i)));
+  }
+  return handle(decode_psci(arguments));
+}
+
+HvfVcpu::Handled HvfVcpu::answer(std::uint64_t value) {
+  STASIS_TRY(registers_->set(CoreRegister::kX0, value));
   return std::optional<VcpuExit>();
+}
+
+HvfVcpu::Handled HvfVcpu::handle(const PsciCall& call) {
+  if (const auto* const known = std::get_if<PsciAnswer>(&call); known != nullptr) {
+    return answer(known->value);
+  }
+  if (const auto* const on = std::get_if<PsciCpuOn>(&call); on != nullptr) {
+    STASIS_ASSIGN(const HvfVm::Verdict where, vm_.judge_abort(Gpa{on->entry}, AbortKind::kRead));
+    return answer(to_register(where == HvfVm::Verdict::kNotRam ? PsciStatus::kInvalidAddress
+                                                               : vm_.power().turn_on(*on)));
+  }
+  if (const auto* const info = std::get_if<PsciAffinityInfo>(&call); info != nullptr) {
+    return answer(vm_.power().affinity_info(info->affinity));
+  }
+  if (std::holds_alternative<PsciCpuSuspend>(call)) {
+    return answer(to_register(PsciStatus::kSuccess));  // Waking may come at any time.
+  }
+  if (std::holds_alternative<PsciCpuOff>(call)) {
+    vm_.power().turn_off(index_);
+    return std::optional<VcpuExit>();
+  }
+  shut_down_ = std::holds_alternative<PsciSystemReset>(call) ? ShutdownKind::kReset
+                                                             : ShutdownKind::kPowerOff;
+  return std::optional<VcpuExit>(ExitShutdown{*shut_down_});
 }
 
 // Waiting may end at any time ("Wait For Interrupt", D1), so WFE and the forms with a deadline are
 // over at once.
 HvfVcpu::Handled HvfVcpu::handle(const WaitTrap& wait) {
   STASIS_TRY(skip_instruction());
-  return wait.kind == WaitKind::kWfi ? wait_for_timer() : std::optional<VcpuExit>();
+  return wait.kind == WaitKind::kWfi && !vm_.has_gic() ? wait_for_timer()
+                                                       : std::optional<VcpuExit>();
 }
 
 HvfVcpu::Handled HvfVcpu::handle(const SystemRegisterTrap& access) {
@@ -133,6 +171,10 @@ Result<void> HvfVcpu::raise_timer_line() {
   if (!timer_has_fired_) {
     return {};
   }
+  if (vm_.has_gic()) {
+    timer_has_fired_ = false;
+    return framework_result(hv_vcpu_set_vtimer_mask(handle_, false), "unmask the virtual timer");
+  }
   STASIS_ASSIGN(const std::uint64_t control, registers_->get_system(HV_SYS_REG_CNTV_CTL_EL0));
   constexpr std::uint64_t kAll = kTimerEnabled | kTimerMasked | kTimerReached;
   if ((control & kAll) == (kTimerEnabled | kTimerReached)) {
@@ -147,7 +189,7 @@ Result<std::uint64_t> HvfVcpu::guest_count() {
   return mach_absolute_time() - timer.offset;
 }
 
-// Nothing but the timer can wake a vCPU, so one whose timer is off has halted.
+// Without a GIC nothing but the timer can wake a vCPU, so one whose timer is off has halted.
 HvfVcpu::Handled HvfVcpu::wait_for_timer() {
   STASIS_ASSIGN(const std::uint64_t control, registers_->get_system(HV_SYS_REG_CNTV_CTL_EL0));
   if ((control & (kTimerEnabled | kTimerMasked)) != kTimerEnabled) {

@@ -22,6 +22,9 @@ constexpr std::uint64_t affinity_of(std::uint32_t index) {
 }
 // CNTV_CTL_EL0.ISTATUS: read-only, follows from the compare value and a count that goes on.
 constexpr std::uint64_t kTimerReached = 4;
+constexpr std::uint64_t kEl1Masked = 0x3c5;  // PSTATE: EL1h, D, A, I and F masked.
+// SCTLR_EL1 with translation and caches off: only what is RES1 in Armv8.0.
+constexpr std::uint64_t kTranslationOff = 0x30d00800;
 constexpr std::uint64_t kSmeField = std::uint64_t{0xf} << 24U;  // Of ID_AA64PFR1_EL1.
 
 std::string name_of_vcpu(std::uint32_t index) {
@@ -45,7 +48,8 @@ HvfVcpu::HvfVcpu(HvfVm& vm, std::uint32_t index, std::uint64_t handle, const voi
       index_(index),
       handle_(handle),
       exit_(exit),
-      registers_(make_framework_registers(handle, GicPresence::kAbsent)) {}
+      registers_(make_framework_registers(
+          handle, vm.has_gic() ? GicPresence::kPresent : GicPresence::kAbsent)) {}
 
 HvfVcpu::~HvfVcpu() {
   // The framework refuses on another thread, which is a bug of the caller.
@@ -57,11 +61,12 @@ HvfVcpu::~HvfVcpu() {
 // and a guest that uses it is stopped by nothing: so that is an error.
 Result<void> HvfVcpu::set_up_identity() {
   STASIS_TRY(registers_->set_system(HV_SYS_REG_MPIDR_EL1, affinity_of(index_)));
+  vm_.power().add(index_, affinity_of(index_));
   STASIS_ASSIGN(const std::uint64_t features, registers_->get_system(HV_SYS_REG_ID_AA64PFR1_EL1));
   if ((features & kSmeField) != 0) {
     STASIS_TRY(registers_->set_system(HV_SYS_REG_ID_AA64PFR1_EL1, features & ~kSmeField));
   }
-  return registers_->set(CoreRegister::kCpsr, 0x3c5);  // EL1h, all masked.
+  return registers_->set(CoreRegister::kCpsr, kEl1Masked);
 }
 
 Error HvfVcpu::misuse(std::string_view message) const {
@@ -89,6 +94,13 @@ Result<VcpuExit> HvfVcpu::run() {
     if (exit_requested_.exchange(false, std::memory_order_acquire)) {
       return VcpuExit(ExitCanceled{});  // The framework may have it latched: see handle_exit().
     }
+    if (shut_down_.has_value()) {
+      return VcpuExit(ExitShutdown{*shut_down_});
+    }
+    STASIS_ASSIGN(const bool is_on, wait_until_on());
+    if (!is_on) {
+      continue;
+    }
     STASIS_TRY(enter());
     STASIS_ASSIGN(std::optional<VcpuExit> exit, handle_exit());
     if (exit.has_value()) {
@@ -103,6 +115,28 @@ Result<VcpuExit> HvfVcpu::run_for(std::uint64_t /*instructions*/) {
   return Error{
       Errc::kNotSupported, 0,
       name_of_vcpu(index_) + ": Hypervisor.framework cannot run a given number of instructions"};
+}
+
+Result<bool> HvfVcpu::wait_until_on() {
+  if (vm_.power().is_on(index_)) {
+    return true;
+  }
+  vm_.power().wait_for_start(index_);
+  const std::optional<CpuStart> start = vm_.power().take_start(index_);
+  if (!start.has_value()) {
+    return false;
+  }
+  STASIS_TRY(begin_at(*start));
+  return true;
+}
+
+// "CPU_ON": what PSCI promises of a CPU that starts, at EL1.
+Result<void> HvfVcpu::begin_at(const CpuStart& start) {
+  STASIS_TRY(registers_->set_system(HV_SYS_REG_SCTLR_EL1, kTranslationOff));
+  STASIS_TRY(registers_->set_system(HV_SYS_REG_CNTV_CTL_EL0, 0));
+  STASIS_TRY(registers_->set(CoreRegister::kCpsr, kEl1Masked));
+  STASIS_TRY(registers_->set(CoreRegister::kPc, start.entry));
+  return registers_->set(CoreRegister::kX0, start.context);
 }
 
 Result<void> HvfVcpu::enter() {
@@ -123,7 +157,7 @@ HvfVcpu::Handled HvfVcpu::handle_exit() {
       }
       return std::optional<VcpuExit>();
     case HV_EXIT_REASON_VTIMER_ACTIVATED:
-      timer_has_fired_ = true;
+      timer_has_fired_ = true;  // With a GIC not expected, and no more than unmasked.
       return std::optional<VcpuExit>();
     case HV_EXIT_REASON_EXCEPTION:
       syndrome_ = exit.exception.syndrome;
@@ -152,7 +186,11 @@ Result<VcpuState> HvfVcpu::save_state() {
         "save the state: a read of the guest is unanswered, so its instruction is not "
         "complete; call complete_read() first");
   }
+  if (const std::optional<CpuStart> start = vm_.power().take_start(index_)) {
+    STASIS_TRY(begin_at(*start));
+  }
   STASIS_ASSIGN(Arm64VcpuState state, save_registers(*registers_));
+  state.power = vm_.power().is_on(index_) ? Arm64PowerState::kOn : Arm64PowerState::kOff;
   for (Arm64SystemRegister& reg : state.system) {
     if (reg.encoding == HV_SYS_REG_CNTV_CTL_EL0) {
       reg.value &= ~kTimerReached;
@@ -171,18 +209,24 @@ Result<void> HvfVcpu::load_state(const VcpuState& state) {
                      std::string(name_of(architecture_of(state))) + ", this CPU is " +
                      std::string(name_of(Architecture::kArm64))};
   }
-  if (arm64->power != Arm64PowerState::kOn) {
+  if (arm64->power == Arm64PowerState::kSuspended) {
     return Error{Errc::kMismatch, 0,
                  name_of_vcpu(index_) +
-                     ": the state is of a CPU that is off or suspended; this "
-                     "backend has only CPUs that are on"};
+                     ": the state is of a CPU that is suspended; this backend has only CPUs that "
+                     "are on or off"};
   }
   Arm64VcpuState loaded = *arm64;
+  if (vm_.has_gic()) {
+    loaded.virtual_timer.masked = false;  // The framework's affair; masked it would never fire.
+  }
   loaded.virtual_timer.offset =
       loaded_offset(loaded.virtual_timer.offset, vm_.clock().continues_at(loads_++));
   STASIS_TRY(load_registers(loaded, *registers_));
   unanswered_read_.reset();
+  shut_down_.reset();
   timer_has_fired_ = loaded.virtual_timer.masked;
+  vm_.power().set(
+      index_, loaded.power == Arm64PowerState::kOn ? CpuPower::Power::kOn : CpuPower::Power::kOff);
   return vm_.forget_code();
 }
 
@@ -193,6 +237,7 @@ void HvfVcpu::request_exit() noexcept {
     exit_requested_.store(true, std::memory_order_release);
   }
   requested_.notify_all();
+  vm_.power().wake(index_);
   hv_vcpu_t handle = handle_;
   static_cast<void>(hv_vcpus_exit(&handle, 1));
 }

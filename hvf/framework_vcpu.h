@@ -19,10 +19,11 @@ namespace stasis::hvf {
 
 // Thread-affine, and refuses every other thread. `vm` outlives it.
 //
-// Interrupts: a VM has no interrupt controller, so the virtual timer is wired straight to the
-// guest's IRQ line. When it fires the framework masks it and the guest leaves; from then on the
-// line follows the timer's own state at each entry, and when the guest has dealt with it (it moved
-// the compare value, or masked or stopped the timer) the framework's mask is taken off again.
+// Interrupts: with the framework's GIC everything about them, waiting included, happens inside the
+// framework. Without it the virtual timer is wired straight to the guest's IRQ line. When it fires
+// the framework masks it and the guest leaves; from then on the line follows the timer's own state
+// at each entry, and when the guest has dealt with it (it moved the compare value, or masked or
+// stopped the timer) the framework's mask is taken off again.
 class HvfVcpu final : public Vcpu {
  public:
   static Result<std::unique_ptr<Vcpu>> create(HvfVm& vm, std::uint32_t index);
@@ -46,12 +47,16 @@ class HvfVcpu final : public Vcpu {
   [[nodiscard]] Result<void> check_thread(std::string_view what) const;
   [[nodiscard]] Error misuse(std::string_view message) const;
 
+  // False when it was woken, and still is off.
+  Result<bool> wait_until_on();
+  Result<void> begin_at(const CpuStart& start);
   Result<void> enter();
   Handled handle_exit();
   Handled handle_exception();
   Handled handle(const DataAbort& abort);
   Handled handle(const InstructionAbort& abort);
   Handled handle(const CallTrap& call);
+  Handled handle(const PsciCall& call);
   Handled handle(const WaitTrap& wait);
   Handled handle(const SystemRegisterTrap& access);
   Handled handle(const DebugTrap& trap);
@@ -59,6 +64,8 @@ class HvfVcpu final : public Vcpu {
   Handled act_on(HvfVm::Verdict verdict, Gpa gpa, AbortKind kind);
   Handled access_device(const DataAbort& abort, Gpa gpa);
   Handled fail(const std::string& what);
+
+  Handled answer(std::uint64_t value);  // Of a call: X0.
 
   Result<void> raise_timer_line();
   Handled wait_for_timer();
@@ -78,7 +85,8 @@ class HvfVcpu final : public Vcpu {
   // The owner thread's.
   std::uint64_t syndrome_ = 0;  // Of the exit that is being handled, or waits for an answer.
   std::optional<AbortedAccess> unanswered_read_;
-  bool timer_has_fired_ = false;  // And the framework's mask is on.
+  bool timer_has_fired_ = false;           // And the framework's mask is on.
+  std::optional<ShutdownKind> shut_down_;  // What the guest asked for.
   std::size_t loads_ = 0;
   Gpa retried_;                // The last abort that was no exit,
   std::uint32_t retries_ = 0;  // and how often it came without an exit in between.

@@ -35,13 +35,21 @@ bool may_store(Access access) {
 
 }  // namespace
 
-Result<std::unique_ptr<Vm>> HvfVm::create(std::uint32_t vcpus, std::uint64_t page_bytes) {
+Result<std::unique_ptr<Vm>> HvfVm::create(const VmConfig& config, std::uint64_t page_bytes) {
+  announce_vcpus(config.vcpus);
   STASIS_TRY(framework_result(hv_vm_create(nullptr), "create the VM of this process"));
-  return std::unique_ptr<Vm>(new HvfVm(vcpus, page_bytes));
+  std::unique_ptr<HvfVm> vm(new HvfVm(config.vcpus, page_bytes));
+  if (config.interrupt_controller == InterruptControllerKind::kGicV3) {
+    STASIS_ASSIGN(vm->gic_, HvfGic::create());
+  }
+  return std::unique_ptr<Vm>(std::move(vm));
 }
 
 HvfVm::HvfVm(std::uint32_t vcpus, std::uint64_t page_bytes)
-    : page_bytes_(page_bytes), clock_([] { return mach_absolute_time(); }), created_(vcpus) {}
+    : page_bytes_(page_bytes),
+      clock_([] { return mach_absolute_time(); }),
+      power_(vcpus),
+      created_(vcpus) {}
 
 HvfVm::~HvfVm() {
   // Only a vCPU that still exists, or a VM that somebody else destroyed, can refuse this.
@@ -134,19 +142,41 @@ bool HvfVm::is_mapped() const {
   return ram_.has_value();
 }
 
-Result<std::unique_ptr<Vcpu>> HvfVm::create_vcpu(std::uint32_t index) {
-  {
-    const MutexLock lock(mutex_);
-    if (index >= created_.size()) {
-      return misuse("create vCPU " + std::to_string(index) + ": the VM was made for " +
-                    std::to_string(created_.size()));
-    }
-    if (created_[index]) {
-      return misuse("create vCPU " + std::to_string(index) + ": it was created before");
-    }
-    created_[index] = true;
+Result<void> HvfVm::claim(std::uint32_t index) {
+  const MutexLock lock(mutex_);
+  if (index >= created_.size()) {
+    return misuse("create vCPU " + std::to_string(index) + ": the VM was made for " +
+                  std::to_string(created_.size()));
   }
-  return HvfVcpu::create(*this, index);
+  if (created_[index]) {
+    return misuse("create vCPU " + std::to_string(index) + ": it was created before");
+  }
+  created_[index] = true;
+  while (has_gic() && in_order_ != index && !creation_failed_) {
+    turn_.wait(mutex_);
+  }
+  if (creation_failed_) {
+    return Error{Errc::kBackend, 0,
+                 std::string(platform().name) + ": create vCPU " + std::to_string(index) +
+                     ": one before it could not be created"};
+  }
+  return {};
+}
+
+void HvfVm::publish_created(std::uint32_t index, const Result<std::unique_ptr<Vcpu>>& vcpu) {
+  const MutexLock lock(mutex_);
+  in_order_ = index + 1;
+  creation_failed_ = creation_failed_ || (has_gic() && !vcpu.has_value());
+  turn_.notify_all();
+}
+
+// With a GIC in the order of indices, whoever comes first: the redistributors' frames follow the
+// order in which the framework made the vCPUs, not their MPIDR_EL1.
+Result<std::unique_ptr<Vcpu>> HvfVm::create_vcpu(std::uint32_t index) {
+  STASIS_TRY(claim(index));
+  Result<std::unique_ptr<Vcpu>> vcpu = HvfVcpu::create(*this, index);
+  publish_created(index, vcpu);
+  return vcpu;
 }
 
 }  // namespace stasis::hvf

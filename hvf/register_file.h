@@ -33,10 +33,13 @@ class RegisterFile {
   virtual Result<std::uint64_t> get_system(std::uint16_t encoding) = 0;
   virtual Result<void> set_system(std::uint16_t encoding, std::uint64_t value) = 0;
 
-  // Whether the VM has the framework's GIC; without it nobody calls the next two.
+  // Whether the VM has the framework's GIC; without it nobody calls the next four.
   [[nodiscard]] virtual bool has_gic() const = 0;
   virtual Result<std::uint64_t> get_gic(std::uint16_t encoding) = 0;
   virtual Result<void> set_gic(std::uint16_t encoding, std::uint64_t value) = 0;
+  // By offset in the second frame.
+  virtual Result<std::uint64_t> get_redistributor(std::uint16_t offset) = 0;
+  virtual Result<void> set_redistributor(std::uint16_t offset, std::uint64_t value) = 0;
 
   virtual Result<Arm64VirtualTimer> get_timer() = 0;
   virtual Result<void> set_timer(const Arm64VirtualTimer& timer) = 0;

@@ -147,6 +147,23 @@ constexpr auto kGicRegisters = std::to_array<SystemRegister>({
     {0xc648, "ICC_AP1R0_EL1", kState},
 });
 
+// What is enabled comes last, when all else about it is known.
+constexpr auto kRedistributorRegisters = std::to_array<RedistributorRegister>({
+    {0x080, "GICR_IGROUPR0"},
+    {0x400, "GICR_IPRIORITYR0"},
+    {0x404, "GICR_IPRIORITYR1"},
+    {0x408, "GICR_IPRIORITYR2"},
+    {0x40c, "GICR_IPRIORITYR3"},
+    {0x410, "GICR_IPRIORITYR4"},
+    {0x414, "GICR_IPRIORITYR5"},
+    {0x418, "GICR_IPRIORITYR6"},
+    {0x41c, "GICR_IPRIORITYR7"},
+    {0xc04, "GICR_ICFGR1"},
+    {0x200, "GICR_ISPENDR0", 0x280},
+    {0x300, "GICR_ISACTIVER0", 0x380},
+    {0x100, "GICR_ISENABLER0", 0x180},
+});
+
 constexpr auto kLeftOut = std::to_array<LeftOut>({
     {0xc208, "SP_EL0", "Arm64VcpuState::sp_el0"},
     {0xe208, "SP_EL1", "Arm64VcpuState::sp_el1"},
@@ -172,6 +189,10 @@ std::span<const SystemRegister> system_registers() {
 
 std::span<const SystemRegister> gic_registers() {
   return kGicRegisters;
+}
+
+std::span<const RedistributorRegister> redistributor_registers() {
+  return kRedistributorRegisters;
 }
 
 const SystemRegister* find_system_register(std::uint16_t encoding) {

@@ -41,6 +41,16 @@ std::span<const SystemRegister> system_registers();
 // decides whether the others exist, CTLR_EL1 how they read.
 std::span<const SystemRegister> gic_registers();
 
+// Of a vCPU's own interrupts, in the order in which to write them. Value.
+struct RedistributorRegister {
+  std::uint16_t offset = 0;  // In the redistributor's second frame.
+  std::string_view name;     // Of IHI 0069 12.11.
+  // Other than 0: writing 1 sets a bit, and writing 1 here clears it.
+  std::uint16_t clear_offset = 0;
+};
+// Everything in Arm64VcpuState::gic_redistributor.
+std::span<const RedistributorRegister> redistributor_registers();
+
 // nullptr if there is none.
 const SystemRegister* find_system_register(std::uint16_t encoding);
 const SystemRegister* find_gic_register(std::uint16_t encoding);

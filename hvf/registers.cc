@@ -77,6 +77,29 @@ Result<std::vector<Arm64SystemRegister>> save_gic(RegisterFile& file) {
   return saved;
 }
 
+constexpr std::uint16_t kPending = 0x200, kConfiguration = 0xc04;
+constexpr std::uint32_t kTimerIntid = 27;
+
+Result<std::vector<Arm64SystemRegister>> save_redistributor(RegisterFile& file) {
+  std::vector<Arm64SystemRegister> saved;
+  if (!file.has_gic()) {
+    return saved;
+  }
+  STASIS_ASSIGN(const std::uint64_t configuration,
+                named(file.get_redistributor(kConfiguration), "GICR_ICFGR1"));
+  const bool timer_is_edge = (configuration >> (2 * (kTimerIntid - 16) + 1) & 1U) != 0;
+  for (const RedistributorRegister& reg : redistributor_registers()) {
+    STASIS_ASSIGN(std::uint64_t value, named(file.get_redistributor(reg.offset), reg.name));
+    if (reg.offset == kPending && !timer_is_edge) {
+      value &=
+          ~(std::uint64_t{1} << kTimerIntid);  // Follows from the timer; written, it would stay.
+    }
+    saved.push_back({reg.offset, value});
+  }
+  std::ranges::sort(saved, {}, &Arm64SystemRegister::encoding);
+  return saved;
+}
+
 const Arm64SystemRegister* find(const std::vector<Arm64SystemRegister>& list,
                                 std::uint16_t encoding) {
   const auto found = std::ranges::lower_bound(list, encoding, {}, &Arm64SystemRegister::encoding);
@@ -100,6 +123,19 @@ Result<void> check_list(const std::vector<Arm64SystemRegister>& list,
     if (!list.empty() && !may_be_absent(reg.role) && find(list, reg.encoding) == nullptr) {
       return mismatch("the state has no " + std::string(reg.name));
     }
+  }
+  return {};
+}
+
+// All of them or none.
+Result<void> check_redistributor(const std::vector<Arm64SystemRegister>& list) {
+  for (const RedistributorRegister& reg : redistributor_registers()) {
+    if (!list.empty() && find(list, reg.offset) == nullptr) {
+      return mismatch("the state has no " + std::string(reg.name));
+    }
+  }
+  if (list.size() > redistributor_registers().size()) {
+    return mismatch("the state has redistributor registers that are not known here");
   }
   return {};
 }
@@ -155,6 +191,22 @@ Result<void> load_gic(const Arm64VcpuState& state, RegisterFile& file) {
   return {};
 }
 
+Result<void> load_redistributor(const Arm64VcpuState& state, RegisterFile& file) {
+  if (state.gic_redistributor.empty()) {
+    return {};
+  }
+  for (const RedistributorRegister& reg : redistributor_registers()) {
+    if (reg.clear_offset != 0) {
+      STASIS_TRY(named(file.set_redistributor(reg.clear_offset, UINT32_MAX), reg.name));
+    }
+  }
+  for (const RedistributorRegister& reg : redistributor_registers()) {
+    const Arm64SystemRegister& entry = *find(state.gic_redistributor, reg.offset);
+    STASIS_TRY(named(file.set_redistributor(reg.offset, entry.value), reg.name));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Arm64VcpuState> save_registers(RegisterFile& file) {
@@ -171,6 +223,7 @@ Result<Arm64VcpuState> save_registers(RegisterFile& file) {
   STASIS_ASSIGN(state.sp_el1, named(file.get_system(kSpEl1), "SP_EL1"));
   STASIS_ASSIGN(state.system, save_system(file));
   STASIS_ASSIGN(state.gic_cpu_interface, save_gic(file));
+  STASIS_ASSIGN(state.gic_redistributor, save_redistributor(file));
   STASIS_ASSIGN(state.virtual_timer, named(file.get_timer(), "virtual timer"));
   STASIS_ASSIGN(const PendingLines lines, named(file.get_pending(), "pending interrupts"));
   state.irq_pending = lines.irq;
@@ -181,7 +234,8 @@ Result<Arm64VcpuState> save_registers(RegisterFile& file) {
 Result<void> load_registers(const Arm64VcpuState& state, RegisterFile& file) {
   STASIS_TRY(check_list(state.system, system_registers(), find_system_register));
   STASIS_TRY(check_list(state.gic_cpu_interface, gic_registers(), find_gic_register));
-  if (!state.gic_cpu_interface.empty() && !file.has_gic()) {
+  STASIS_TRY(check_redistributor(state.gic_redistributor));
+  if (!(state.gic_cpu_interface.empty() && state.gic_redistributor.empty()) && !file.has_gic()) {
     return mismatch("the state has a GIC CPU interface, this VM has no GIC");
   }
   // The timer's offset first: a compare value means a time only with it. The mask belongs to the
@@ -197,6 +251,7 @@ Result<void> load_registers(const Arm64VcpuState& state, RegisterFile& file) {
   }
   STASIS_TRY(named(file.set_system(kSpEl0, state.sp_el0), "SP_EL0"));
   STASIS_TRY(named(file.set_system(kSpEl1, state.sp_el1), "SP_EL1"));
+  STASIS_TRY(load_redistributor(state, file));
   STASIS_TRY(load_gic(state, file));
   return named(file.set_pending({state.irq_pending, state.fiq_pending}), "pending interrupts");
 }

@@ -107,6 +107,7 @@ class KvmBackend final : public HypervisorBackend {
                        std::to_string(capabilities_.host_vcpus_max)};
     }
     STASIS_TRY(check_ring(config.dirty_ring_entries));
+    STASIS_TRY(refuse_interrupt_controller(config, name()));
     return KvmVm::create(facts_, config, options_);
   }
   void warm_up() override { static_cast<void>(facts_->guest_cpuid()); }  // It is kept there.

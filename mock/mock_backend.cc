@@ -58,6 +58,7 @@ Result<std::unique_ptr<Vm>> MockBackend::create_vm(const VmConfig& config) {
                      " are possible (the design's limit is " + std::to_string(kVcpusMax) +
                      ", this host's is " + std::to_string(capabilities_.host_vcpus_max) + ")"};
   }
+  STASIS_TRY(refuse_interrupt_controller(config, "mock"));
   const std::uint32_t before = living_vms_.fetch_add(1, std::memory_order_relaxed);
   if (options_.vms_per_process != 0 && before >= options_.vms_per_process) {
     living_vms_.fetch_sub(1, std::memory_order_relaxed);

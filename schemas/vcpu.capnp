@@ -69,6 +69,7 @@ struct Arm64 {
   irqPending @12 :Bool;
   fiqPending @13 :Bool;
   power @14 :Power;
+  gicRedistributor @15 :List(Register);  # By offset in the second frame.
 
   struct Register { encoding @0 :UInt16; value @1 :UInt64; }
   enum Power { on @0; off @1; suspended @2; }

@@ -2,12 +2,18 @@
 
 #include <utility>
 
+#include "guests/arm64_linux/console_peer.h"
+#include "guests/arm64_linux/memory_map.h"
+#include "guests/arm64_linux/request_peer.h"
+#include "guests/arm64_linux/serial_device.h"
 #include "guests/doorbell_device.h"
 #include "session/guest_port.h"
 
 namespace stasis::session::internal {
 
 namespace {
+
+namespace arm64 = guests::arm64;
 
 class DoorbellPort final : public GuestPort {
  public:
@@ -44,6 +50,25 @@ class LinuxPort final : public GuestPort {
   std::shared_ptr<linux_guest::vm::LinuxProcess> process_;
 };
 
+class KernelPort final : public GuestPort {
+ public:
+  KernelPort(std::shared_ptr<arm64::SerialDevice> device, std::shared_ptr<arm64::RequestPeer> peer)
+      : device_(std::move(device)), peer_(std::move(peer)) {}
+  Result<void> post_request(DeviceHost& host, std::span<const std::byte> request) override {
+    STASIS_ASSIGN(const std::vector<std::byte> framed, arm64::RequestPeer::frame(request));
+    return device_->send(host, framed);
+  }
+  Result<std::vector<std::byte>> take_response() override { return peer_->take_response(); }
+  [[nodiscard]] std::optional<std::uint64_t> first_resumed_counter() const override {
+    return std::nullopt;
+  }
+  [[nodiscard]] bool notes_resumption() const override { return false; }
+
+ private:
+  std::shared_ptr<arm64::SerialDevice> device_;
+  std::shared_ptr<arm64::RequestPeer> peer_;
+};
+
 }  // namespace
 
 Result<Devices> make_doorbell_devices(Architecture architecture,
@@ -63,6 +88,20 @@ Result<Devices> make_linux_devices(const std::shared_ptr<linux_guest::vm::LinuxP
   return Devices{std::move(bus), std::make_unique<LinuxPort>(process)};
 }
 
+Result<Devices> make_kernel_devices(const std::shared_ptr<ConsoleBuffer>& console) {
+  auto peer = std::make_shared<arm64::RequestPeer>();
+  auto serial = std::make_shared<arm64::SerialDevice>(
+      std::string(arm64::kConsoleName), arm64::kConsoleLine,
+      std::make_shared<arm64::ConsolePeer>(
+          [console](std::string_view text) { console->append(text); }));
+  auto requests = std::make_shared<arm64::SerialDevice>(std::string(arm64::kRequestsName),
+                                                        arm64::kRequestsLine, peer);
+  auto bus = std::make_unique<DeviceBus>();
+  STASIS_TRY(bus->attach(IoSpace::kMmio, arm64::kConsole, arm64::kUartBytes, serial));
+  STASIS_TRY(bus->attach(IoSpace::kMmio, arm64::kRequests, arm64::kUartBytes, requests));
+  return Devices{std::move(bus), std::make_unique<KernelPort>(requests, peer)};
+}
+
 Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,
                                    const std::shared_ptr<ConsoleBuffer>& console,
                                    StaleFiles stale_files) {
@@ -70,6 +109,9 @@ Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,
   const std::vector<DeviceState>& saved = manifest.machine.devices;
   if (saved.size() == 1 && saved[0].name == LinuxProcess::kName) {
     return make_linux_devices(LinuxProcess::create_for_restore(linux_host(console, stale_files)));
+  }
+  if (!saved.empty() && saved[0].name == arm64::kConsoleName) {
+    return make_kernel_devices(console);
   }
   return make_doorbell_devices(manifest.architecture, console);
 }

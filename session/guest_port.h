@@ -27,6 +27,8 @@ class GuestPort {
   virtual Result<void> post_request(DeviceHost& host, std::span<const std::byte> request) = 0;
   virtual Result<std::vector<std::byte>> take_response() = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> first_resumed_counter() const = 0;
+  // Whether the guest notes when it first executes after a restore; else the above stays empty.
+  [[nodiscard]] virtual bool notes_resumption() const { return true; }
   // nullptr: not a Linux guest.
   [[nodiscard]] virtual const linux_guest::vm::LinuxProcess* linux_process() const {
     return nullptr;
@@ -43,6 +45,8 @@ struct Devices {
 Result<Devices> make_doorbell_devices(Architecture architecture,
                                       const std::shared_ptr<ConsoleBuffer>& console);
 Result<Devices> make_linux_devices(const std::shared_ptr<linux_guest::vm::LinuxProcess>& process);
+// The serial ports of an arm64 Linux kernel.
+Result<Devices> make_kernel_devices(const std::shared_ptr<ConsoleBuffer>& console);
 // Those of a snapshot.
 Result<Devices> make_saved_devices(const snapshot::Manifest& manifest,
                                    const std::shared_ptr<ConsoleBuffer>& console,

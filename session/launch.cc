@@ -9,6 +9,7 @@
 #include "guests/guest_files.h"
 #include "guests/loader.h"
 #include "guests/memory_layout.h"
+#include "session/kernel_guest.h"
 #include "session/session_impl.h"
 #include "session/toy_guests.h"
 
@@ -24,6 +25,7 @@ struct Loaded {
   internal::Devices devices;
   MachineState state;
   std::string label;
+  InterruptControllerKind interrupt_controller = InterruptControllerKind::kNone;
 };
 
 std::string joined(const std::vector<std::string>& arguments) {
@@ -157,6 +159,20 @@ Result<Loaded> load_linux(const Capabilities& capabilities, const LaunchOptions&
   return loaded;
 }
 
+Result<Loaded> load_any(const Capabilities& capabilities, const LaunchOptions& options,
+                        const std::shared_ptr<internal::ConsoleBuffer>& console) {
+  if (options.linux_program) {
+    return load_linux(capabilities, options, console);
+  }
+  if (!options.kernel) {
+    return load_bare(capabilities, options, console);
+  }
+  STASIS_ASSIGN(internal::LoadedKernel kernel,
+                internal::load_kernel(capabilities, options, console));
+  return Loaded{std::move(kernel.memory), std::move(kernel.devices), std::move(kernel.state),
+                "linux", InterruptControllerKind::kGicV3};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
@@ -170,9 +186,7 @@ Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
   parts.milestones->record(Milestone::kBegin);
   parts.anchor = take_tsc_anchor();
   parts.console = std::make_shared<internal::ConsoleBuffer>(kConsoleBytesMax, options.console);
-  STASIS_ASSIGN(Loaded loaded, options.linux_program
-                                   ? load_linux(capabilities, options, parts.console)
-                                   : load_bare(capabilities, options, parts.console));
+  STASIS_ASSIGN(Loaded loaded, load_any(capabilities, options, parts.console));
   parts.port = std::move(loaded.devices.port);
   parts.labels = {{.key = "guest", .value = loaded.label}};
   if (!options.arguments.empty()) {
@@ -184,6 +198,7 @@ Result<std::unique_ptr<Session>> Session::launch(HypervisorBackend& backend,
   config.host_cpus = options.host_cpus;
   config.initial_state = std::move(loaded.state);
   config.milestones = parts.milestones.get();
+  config.interrupt_controller = loaded.interrupt_controller;
   STASIS_ASSIGN(config.dirty_ring_entries,
                 snapshot::ring_entries_for(options.tracker, capabilities, options.tracker_options));
   STASIS_ASSIGN(std::unique_ptr<Machine> machine,

@@ -42,6 +42,12 @@ struct LinuxOptions {
   std::uint64_t layout_seed = 0;  // Where things lie in its address space.
 };
 
+// An arm64 Linux kernel as the guest (docs/arm64-linux.md). Value.
+struct KernelOptions {
+  std::string kernel, initrd;  // Host paths. Empty: those that scripts/fetch-linux-arm64 has made.
+  std::string command_line = {};  // Behind what every guest gets.
+};
+
 // Files of a Linux guest that are not what they were when it was saved.
 enum class StaleFiles : std::uint8_t { kRefuse, kAccept };
 
@@ -51,6 +57,7 @@ struct LaunchOptions {
   // backend (session/toy_guests.h).
   std::string guest = {};
   std::optional<LinuxOptions> linux_program = {};  // Instead of `guest`.
+  std::optional<KernelOptions> kernel = {};        // Likewise.
   std::vector<std::string> arguments = {};         // Without the program's name.
   std::uint64_t memory_bytes = std::uint64_t{256} << 20U;
   std::uint32_t vcpus = 1;

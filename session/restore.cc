@@ -18,8 +18,9 @@ void take_facts(const snapshot::Manifest& manifest, const std::string& path,
                 internal::SessionImpl::Parts& parts) {
   for (const snapshot::Label& label : manifest.labels) {
     if (label.key == internal::kPhaseLabel) {
-      parts.will_ring = label.value == internal::kPhaseHeld;
-      parts.saved_ready = parts.will_ring || label.value == internal::kPhaseReady;
+      const bool is_held = label.value == internal::kPhaseHeld;
+      parts.will_ring = is_held && parts.port->notes_resumption();
+      parts.saved_ready = is_held || label.value == internal::kPhaseReady;
     } else {
       parts.labels.push_back(label);
     }
@@ -65,7 +66,11 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   if (!options.host_cpus.empty()) {
     shell_config.host_cpu = options.host_cpus.front();
   }
-  std::unique_ptr<MachineShell> shell = MachineShell::begin(backend, shell_config);
+  // A VM that may have an interrupt controller cannot begin before it is known whether it has.
+  std::unique_ptr<MachineShell> shell;
+  if (!backend.capabilities().interrupt_controller) {
+    shell = MachineShell::begin(backend, shell_config);
+  }
 
   STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
                 snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));

@@ -293,6 +293,8 @@ void encode_state(const Arm64VcpuState& state, schema::Arm64::Builder out) {
   put_arm_registers(state.system, out.initSystem(size_of(state.system.size())));
   put_arm_registers(state.gic_cpu_interface,
                     out.initGicCpuInterface(size_of(state.gic_cpu_interface.size())));
+  put_arm_registers(state.gic_redistributor,
+                    out.initGicRedistributor(size_of(state.gic_redistributor.size())));
   out.setTimerOffset(state.virtual_timer.offset);
   out.setTimerMasked(state.virtual_timer.masked);
   out.setIrqPending(state.irq_pending);
@@ -317,6 +319,8 @@ Result<VcpuState> decode_state(schema::Arm64::Reader in) {
   STASIS_ASSIGN(state.system, get_arm_registers("system", in.getSystem()));
   STASIS_ASSIGN(state.gic_cpu_interface,
                 get_arm_registers("gicCpuInterface", in.getGicCpuInterface()));
+  STASIS_ASSIGN(state.gic_redistributor,
+                get_arm_registers("gicRedistributor", in.getGicRedistributor()));
   state.virtual_timer = {in.getTimerOffset(), in.getTimerMasked()};
   state.irq_pending = in.getIrqPending();
   state.fiq_pending = in.getFiqPending();
@@ -381,7 +385,10 @@ std::optional<std::string> violation(const Arm64VcpuState& state) {
   if (auto bad = list_violation("system registers", state.system, key)) {
     return bad;
   }
-  return list_violation("GIC registers", state.gic_cpu_interface, key);
+  if (auto bad = list_violation("GIC registers", state.gic_cpu_interface, key)) {
+    return bad;
+  }
+  return list_violation("redistributor registers", state.gic_redistributor, key);
 }
 
 std::optional<std::string> violation(const ToyVcpuState& /*state*/) {

@@ -34,6 +34,10 @@ void sys_icache_invalidate(void* start, std::size_t length) {
 
 namespace stasis::hvf::sim {
 
+void expect_vcpus(std::uint32_t vcpus) {
+  process().expect_vcpus(vcpus);
+}
+
 std::string last_failure() {
   return process().last_failure();
 }

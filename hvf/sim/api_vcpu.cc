@@ -10,6 +10,7 @@
 using stasis::Result;
 using stasis::hvf::sim::Fetch;
 using stasis::hvf::sim::fetch_state;
+using stasis::hvf::sim::Gic;
 using stasis::hvf::sim::Machine;
 using stasis::hvf::sim::process;
 using stasis::hvf::sim::Vcpu;
@@ -44,6 +45,7 @@ hv_return_t write(hv_vcpu_t vcpu, Register reg, const Value& value) {
   return process().with_vcpu(vcpu, [&](Vcpu& own, Machine& machine) -> Result<hv_return_t> {
     STASIS_TRY(fetch_state(own, machine));
     own.pe_is_current = false;
+    own.timer_is_stale = true;
     return own.registers.set(reg, value);
   });
 }
@@ -104,7 +106,19 @@ hv_return_t hv_vcpu_get_sys_reg(hv_vcpu_t vcpu, hv_sys_reg_t reg, std::uint64_t*
 }
 
 hv_return_t hv_vcpu_set_sys_reg(hv_vcpu_t vcpu, hv_sys_reg_t reg, std::uint64_t value) {
-  return write(vcpu, reg, value);
+  const hv_return_t code = write(vcpu, reg, value);
+  if (code != HV_SUCCESS || reg != HV_SYS_REG_MPIDR_EL1) {
+    return code;
+  }
+  return process().with_vcpu(vcpu, [](const Vcpu& own, Machine& machine) -> Result<hv_return_t> {
+    if (machine.gic != nullptr) {  // Which routes interrupts by it.
+      machine.gic->with([&](Gic& gic) {
+        gic.set_affinity(own.creation_index, own.registers.identity(HV_SYS_REG_MPIDR_EL1));
+        return true;
+      });
+    }
+    return hv_return_t{HV_SUCCESS};
+  });
 }
 
 hv_return_t hv_vcpu_get_pending_interrupt(hv_vcpu_t vcpu, hv_interrupt_type_t type, bool* pending) {
@@ -126,7 +140,10 @@ hv_return_t hv_vcpu_get_vtimer_mask(hv_vcpu_t vcpu, bool* vtimer_is_masked) {
 }
 
 hv_return_t hv_vcpu_set_vtimer_mask(hv_vcpu_t vcpu, bool vtimer_is_masked) {
-  return access(vcpu, [&](Vcpu& own) { own.timer_masked = vtimer_is_masked; });
+  return access(vcpu, [&](Vcpu& own) {
+    own.timer_masked = vtimer_is_masked;
+    own.timer_is_stale = true;
+  });
 }
 
 hv_return_t hv_vcpu_get_vtimer_offset(hv_vcpu_t vcpu, std::uint64_t* vtimer_offset) {
@@ -134,7 +151,10 @@ hv_return_t hv_vcpu_get_vtimer_offset(hv_vcpu_t vcpu, std::uint64_t* vtimer_offs
 }
 
 hv_return_t hv_vcpu_set_vtimer_offset(hv_vcpu_t vcpu, std::uint64_t vtimer_offset) {
-  return access(vcpu, [&](Vcpu& own) { own.timer_offset = vtimer_offset; });
+  return access(vcpu, [&](Vcpu& own) {
+    own.timer_offset = vtimer_offset;
+    own.timer_is_stale = true;
+  });
 }
 
 hv_return_t hv_vcpu_get_trap_debug_exceptions(hv_vcpu_t vcpu, bool* value) {

@@ -8,6 +8,10 @@
 
 namespace stasis::hvf::sim {
 
+// The next hv_vm_create() of this process may make a machine for so many vCPUs at most, which is
+// faster. Without it, for as many as there can be.
+void expect_vcpus(std::uint32_t vcpus);
+
 // Whether a VM can be made here: kNotSupported with reason and cure if not.
 Result<void> check_engine_available();
 

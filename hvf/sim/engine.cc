@@ -25,6 +25,9 @@ constexpr auto kGlance = 1s;
 // What a PE looks out for a request before it sleeps: 24 MHz, so 20 us.
 constexpr std::uint32_t kSpinTicks = 480;
 
+// HCR_EL2.
+constexpr std::uint64_t kVirtualFiq = 1U << 6U, kVirtualIrq = 1U << 7U;
+
 Result<UniqueFd> make_program_file() {
   const std::span<const std::byte> image = monitor_image();
   UniqueFd file(::memfd_create("stasis-hvf-sim-monitor", MFD_CLOEXEC));
@@ -51,10 +54,10 @@ Result<void> check_engine_available() {
   return {};
 }
 
-Result<std::unique_ptr<Engine>> Engine::start() {
+Result<std::unique_ptr<Engine>> Engine::start(std::uint32_t pes) {
   STASIS_TRY(check_engine_available());
   STASIS_ASSIGN(auto memory, SharedMemory::create());
-  std::unique_ptr<Engine> engine(new Engine(std::move(memory)));
+  std::unique_ptr<Engine> engine(new Engine(std::move(memory), pes));
   Engine& self = *engine;
   STASIS_ASSIGN(self.program_, make_program_file());
   for (std::uint32_t pe = 0; pe < kPesMax; ++pe) {
@@ -82,7 +85,7 @@ Result<std::unique_ptr<Engine>> Engine::start() {
           },
   };
   STASIS_ASSIGN(self.qemu_, Qemu::start(self.memory_->fd(), SharedMemory::kBytes,
-                                        self.program_.get(), kPesMax, std::move(listener)));
+                                        self.program_.get(), pes, std::move(listener)));
   STASIS_TRY(self.wait_for_bell(0, Bound::kCommand));
   return engine;
 }
@@ -188,6 +191,18 @@ void Engine::cancel(std::uint32_t pe) {
   }
   std::atomic_ref(mailbox(pe).cancel).store(1, std::memory_order_seq_cst);
   qemu_->send(static_cast<std::uint8_t>(pe));
+}
+
+bool Engine::is_canceled(std::uint32_t pe) {
+  return std::atomic_ref(mailbox(pe).cancel).load(std::memory_order_seq_cst) != 0;
+}
+
+void Engine::set_lines(std::uint32_t pe, bool irq, bool fiq, Attention attention) {
+  const std::uint64_t lines = (irq ? kVirtualIrq : 0) | (fiq ? kVirtualFiq : 0);
+  std::atomic_ref(mailbox(pe).lines).store(lines, std::memory_order_seq_cst);
+  if (attention == Attention::kNeeded) {
+    qemu_->send(static_cast<std::uint8_t>(pe));
+  }
 }
 
 bool Engine::take_cancel(std::uint32_t pe) {

@@ -18,14 +18,19 @@
 
 namespace stasis::hvf::sim {
 
+// Whether a guest may run that has to notice.
+enum class Attention : std::uint8_t { kNotNeeded, kNeeded };
+
 class Engine {
  public:
-  // Returns when the service PE serves. kBackend or kIo with QEMU's own words.
-  static Result<std::unique_ptr<Engine>> start();
+  // With 2 to kPesMax PEs; each that is there costs whenever a guest invalidates translations of
+  // all CPUs. Returns when the service PE serves. kBackend or kIo with QEMU's own words.
+  static Result<std::unique_ptr<Engine>> start(std::uint32_t pes);
   ~Engine() = default;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  [[nodiscard]] std::uint32_t pes() const { return pe_count_; }
   [[nodiscard]] SharedMemory& memory() { return *memory_; }
   [[nodiscard]] Mailbox& mailbox(std::uint32_t pe) { return memory_->mailbox(pe); }
 
@@ -39,7 +44,12 @@ class Engine {
 
   // Any thread. Gets a running guest out, or keeps the next run() from entering.
   void cancel(std::uint32_t pe);
+  [[nodiscard]] bool is_canceled(std::uint32_t pe);
   [[nodiscard]] bool take_cancel(std::uint32_t pe);  // Whether there was one; there is none now.
+
+  // The guest's interrupt lines from the next entry on or, if it is in the guest and `attention` is
+  // needed, from now on. Any thread, but of one PE one at a time.
+  void set_lines(std::uint32_t pe, bool irq, bool fiq, Attention attention);
 
   // Any thread, also while guests run: by the service PE.
   Result<void> flush_tlbs();
@@ -54,7 +64,8 @@ class Engine {
  private:
   enum class Bound : std::uint8_t { kCommand, kGuest };
 
-  explicit Engine(std::unique_ptr<SharedMemory> memory) : memory_(std::move(memory)) {}
+  Engine(std::unique_ptr<SharedMemory> memory, std::uint32_t pes)
+      : pe_count_(pes), memory_(std::move(memory)) {}
 
   Result<void> request(std::uint32_t pe, Request what, Bound bound);
   Result<void> wait_for_bell(std::uint32_t pe, Bound bound);
@@ -63,6 +74,7 @@ class Engine {
   [[nodiscard]] Result<void> check_panic(std::uint32_t pe);
 
   // Constant after start().
+  const std::uint32_t pe_count_;
   std::unique_ptr<SharedMemory> memory_;
   UniqueFd program_;
 

@@ -2,20 +2,19 @@
 
 #include <variant>
 
+#include "hvf/sim/gic_run.h"
 #include "hvf/syndrome.h"
 
 namespace stasis::hvf::sim {
 namespace {
 
-// HCR_EL2.
-constexpr std::uint64_t kVirtualFiq = 1U << 6U, kVirtualIrq = 1U << 7U;
 // MDCR_EL2: accesses to the performance monitors and to the OS lock trap under the framework.
 constexpr std::uint64_t kTrapPerformance = 1U << 6U | 1U << 5U, kTrapOsLock = 1U << 10U;
 constexpr std::uint64_t kTrapDebugExceptions = 1U << 8U;
 constexpr std::uint64_t kTrapDebugRegisters = 1U << 9U | 1U << 11U;
 
 void hand_over(Vcpu& vcpu, Machine& machine, Mailbox& box) {
-  box.flags = vcpu.timer_masked ? kFlagTimerMasked : 0;
+  box.flags = vcpu.timer_masked || vcpu.timer_line ? kFlagTimerMasked : 0;
   vcpu.registers.store_general(box);
   if (!vcpu.pe_is_current) {
     vcpu.registers.store_state(box);
@@ -27,19 +26,14 @@ void hand_over(Vcpu& vcpu, Machine& machine, Mailbox& box) {
     box.flags |= kFlagFlushTlb;
     vcpu.known_translations = translations;
   }
-  box.lines = (vcpu.pending[HV_INTERRUPT_TYPE_IRQ] ? kVirtualIrq : 0) |
-              (vcpu.pending[HV_INTERRUPT_TYPE_FIQ] ? kVirtualFiq : 0);
+  if (machine.gic == nullptr) {
+    machine.engine->set_lines(vcpu.pe, vcpu.pending[HV_INTERRUPT_TYPE_IRQ],
+                              vcpu.pending[HV_INTERRUPT_TYPE_FIQ], Attention::kNotNeeded);
+  }
   box.timer_offset = vcpu.timer_offset;
   box.debug_traps = kTrapPerformance | kTrapOsLock |
                     (vcpu.traps_debug_exceptions ? kTrapDebugExceptions : 0) |
                     (vcpu.traps_debug_registers ? kTrapDebugRegisters : 0);
-}
-
-// "HPFAR_EL2": bits [51:12] of the address in bits [43:4]. Of a table walk only the page is known.
-hv_ipa_t physical_address(const Mailbox& box) {
-  const bool is_table_walk = (box.syndrome & 0x80U) != 0;
-  return ((box.fault_page << 8U) & ~std::uint64_t{0xfff}) |
-         (is_table_walk ? 0 : box.virtual_address & 0xfffU);
 }
 
 hv_vcpu_exit_t exit_of(const Mailbox& box) {
@@ -52,7 +46,7 @@ hv_vcpu_exit_t exit_of(const Mailbox& box) {
       if (std::holds_alternative<DataAbort>(trap) ||
           std::holds_alternative<InstructionAbort>(trap)) {
         exit.exception.virtual_address = box.virtual_address;
-        exit.exception.physical_address = physical_address(box);
+        exit.exception.physical_address = fault_address(box);
       }
       break;
     }
@@ -89,18 +83,40 @@ bool answer_identity_read(Vcpu& vcpu, const Mailbox& box) {
   return true;
 }
 
+// The lines of an interrupt controller may change while the guest runs, and the tables may.
+Result<void> enter_guest(Vcpu& vcpu, Machine& machine, Mailbox& box) {
+  vcpu.in_guest.store(true, std::memory_order_seq_cst);
+  hand_over(vcpu, machine, box);
+  vcpu.host_is_current = false;
+  if (machine.gic != nullptr) {
+    machine.gic->enter(vcpu.creation_index);
+  }
+  Result<void> outcome = machine.engine->run(vcpu.pe);
+  if (machine.gic != nullptr) {
+    machine.gic->leave(vcpu.creation_index);
+  }
+  vcpu.in_guest.store(false, std::memory_order_seq_cst);
+  return outcome;
+}
+
 Result<hv_return_t> run_until_exit(Vcpu& vcpu, Machine& machine) {
   if (machine.engine->take_cancel(vcpu.pe)) {
     vcpu.exit = {};  // CANCELED: the guest is not entered.
     return hv_return_t{HV_SUCCESS};
   }
+  if (machine.gic != nullptr) {
+    forget_stale_timer(vcpu, machine);
+  }
   Mailbox& box = machine.engine->mailbox(vcpu.pe);
-  do {
-    hand_over(vcpu, machine, box);
-    vcpu.host_is_current = false;
-    STASIS_TRY(machine.engine->run(vcpu.pe));
+  bool is_answered = true;
+  while (is_answered) {
+    STASIS_TRY(enter_guest(vcpu, machine, box));
     vcpu.registers.load_general(box);
-  } while (answer_identity_read(vcpu, box));
+    is_answered = answer_identity_read(vcpu, box);
+    if (!is_answered && machine.gic != nullptr) {
+      STASIS_ASSIGN(is_answered, answer_for_gic(vcpu, machine, box));
+    }
+  }
   vcpu.exit = exit_of(box);
   vcpu.timer_masked = vcpu.timer_masked || vcpu.exit.reason == HV_EXIT_REASON_VTIMER_ACTIVATED;
   return hv_return_t{HV_SUCCESS};
@@ -108,13 +124,17 @@ Result<hv_return_t> run_until_exit(Vcpu& vcpu, Machine& machine) {
 
 }  // namespace
 
+// "HPFAR_EL2": bits [51:12] of the address in bits [43:4]. Of a table walk only the page is known.
+hv_ipa_t fault_address(const Mailbox& box) {
+  const bool is_table_walk = (box.syndrome & 0x80U) != 0;
+  return ((box.fault_page << 8U) & ~std::uint64_t{0xfff}) |
+         (is_table_walk ? 0 : box.virtual_address & 0xfffU);
+}
+
 Result<hv_return_t> run_guest(Vcpu& vcpu, Machine& machine) {
-  if (machine.gic.has_value()) {
-    return hv_return_t{HV_UNSUPPORTED};  // There is no interrupt controller behind it.
-  }
-  vcpu.in_guest.store(true, std::memory_order_seq_cst);
+  vcpu.in_run.store(true, std::memory_order_seq_cst);
   Result<hv_return_t> result = run_until_exit(vcpu, machine);
-  vcpu.in_guest.store(false, std::memory_order_seq_cst);
+  vcpu.in_run.store(false, std::memory_order_seq_cst);
   vcpu.pending = {};
   return result;
 }

@@ -11,6 +11,9 @@ namespace stasis::hvf::sim {
 // On the vCPU's thread. An Error when QEMU failed; what is wrong with the guest is an exit.
 Result<hv_return_t> run_guest(Vcpu& vcpu, Machine& machine);
 
+// The guest-physical address of the abort with which the guest has left.
+hv_ipa_t fault_address(const Mailbox& box);
+
 // Makes Registers the current state. `renew`: also if they are: a timer's state changes by itself.
 enum class Fetch : std::uint8_t { kIfNeeded, kRenew };
 Result<void> fetch_state(Vcpu& vcpu, Machine& machine, Fetch fetch = Fetch::kIfNeeded);

@@ -47,7 +47,6 @@ Result<hv_return_t> Machine::map(std::byte* host, hv_ipa_t ipa, std::size_t size
     STASIS_CHECK(memory.unmap(ipa, size) == HV_SUCCESS);
     return std::move(mapped).error();
   }
-  STASIS_TRY(forget_translations());
   return hv_return_t{HV_SUCCESS};
 }
 
@@ -64,8 +63,9 @@ Result<hv_return_t> Machine::protect(hv_ipa_t ipa, std::size_t size, hv_memory_f
   if (const hv_return_t code = memory.protect(ipa, size, flags); code != HV_SUCCESS) {
     return code;
   }
-  tables.protect(ipa, size, flags);
-  STASIS_TRY(forget_translations());
+  if (tables.protect(ipa, size, flags)) {
+    STASIS_TRY(forget_translations());
+  }
   return hv_return_t{HV_SUCCESS};
 }
 

@@ -66,11 +66,16 @@ Result<void> PageTables::map(hv_ipa_t ipa, std::uint64_t machine, std::uint64_t 
   return {};
 }
 
-void PageTables::protect(hv_ipa_t ipa, std::uint64_t size, hv_memory_flags_t flags) {
+bool PageTables::protect(hv_ipa_t ipa, std::uint64_t size, hv_memory_flags_t flags) {
+  bool takes_away = false;
   for (std::uint64_t at = 0; at < size; at += kEntryBytes) {
     std::uint64_t* const entry = find_entry(ipa + at);
-    store(entry, page_entry(*entry & kAddress, flags));
+    const std::uint64_t before = *entry, after = page_entry(before & kAddress, flags);
+    const std::uint64_t lost = before & ~after & (kReadable | kWritable);
+    takes_away = takes_away || lost != 0 || (after & ~before & kExecuteNever) != 0;
+    store(entry, after);
   }
+  return takes_away;
 }
 
 std::uint64_t PageTables::machine_address(hv_ipa_t ipa) const {

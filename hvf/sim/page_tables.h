@@ -17,11 +17,13 @@ class PageTables {
  public:
   explicit PageTables(SharedMemory& memory) : memory_(memory) {}
 
-  // kOutOfRange when there is no room for more tables; a part may be mapped then.
+  // Of a range that is not mapped: a translation that is not there is never remembered. kOutOfRange
+  // when there is no room for more tables; a part may be mapped then.
   Result<void> map(hv_ipa_t ipa, std::uint64_t machine, std::uint64_t size,
                    hv_memory_flags_t flags);
-  // Of a mapped range.
-  void protect(hv_ipa_t ipa, std::uint64_t size, hv_memory_flags_t flags);
+  // Of a mapped range. Whether a permission was taken away: what QEMU remembers matters only then,
+  // because it looks again when that does not allow an access.
+  bool protect(hv_ipa_t ipa, std::uint64_t size, hv_memory_flags_t flags);
   void unmap(hv_ipa_t ipa, std::uint64_t size);
   // Where in the machine a mapped address is.
   [[nodiscard]] std::uint64_t machine_address(hv_ipa_t ipa) const;

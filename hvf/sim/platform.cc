@@ -13,6 +13,10 @@ Result<void> check_platform() {
   return sim::check_engine_available();
 }
 
+void announce_vcpus(std::uint32_t vcpus) {
+  sim::expect_vcpus(vcpus);
+}
+
 std::string failure_detail() {
   return sim::last_failure();
 }

@@ -8,14 +8,18 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <Hypervisor/Hypervisor.h>
 
 #include "core/mutex.h"
 #include "core/result.h"
 #include "hvf/sim/engine.h"
+#include "hvf/sim/gic_layout.h"
+#include "hvf/sim/gic_port.h"
 #include "hvf/sim/page_tables.h"
 #include "hvf/sim/stage2.h"
 #include "hvf/sim/vcpu.h"
@@ -28,6 +32,9 @@ struct hv_vm_config_s {
 struct hv_gic_config_s {
   std::optional<hv_ipa_t> distributor_base, redistributor_base;
 };
+struct hv_gic_state_s {
+  std::vector<std::byte> bytes;
+};
 
 namespace stasis::hvf::sim {
 
@@ -36,12 +43,6 @@ inline constexpr std::uint32_t kVcpusMax = kGuestPesMax;
 inline constexpr std::uint32_t kIpaBitsMin = 32;  // Ours: the smallest PARange of the architecture.
 inline constexpr std::uint32_t kIpaBitsDefault = 36;
 inline constexpr std::uint32_t kIpaBitsMax = 40;
-inline constexpr std::uint64_t kGicAlignmentBytes = 0x10000;
-inline constexpr std::uint64_t kDistributorBytes = 0x10000;
-inline constexpr std::uint64_t kRedistributorBytes = 0x20000;
-inline constexpr std::uint64_t kRedistributorRegionBytes = 0x2000000;
-inline constexpr std::uint32_t kSpiBase = 32;
-inline constexpr std::uint32_t kSpiCount = 988;
 
 // The VM. Guarded by Process's mutex, but for `engine`, which is thread-safe, and `translations`.
 struct Machine {
@@ -61,9 +62,10 @@ struct Machine {
   // changes the tables counts and then looks for vCPUs in the guest. So either the vCPU forgets its
   // translations as it enters, or it is told to.
   std::atomic<std::uint64_t> translations = 1;
-  std::optional<hv_gic_config_s> gic;
+  std::unique_ptr<GicPort> gic;  // Null: none was created. Constant once a vCPU exists.
   std::array<std::unique_ptr<Vcpu>, kVcpusMax> vcpus;  // By handle.
   std::uint32_t vcpus_created = 0;
+  std::array<std::uint32_t, kVcpusMax> gic_pes = {};  // By a GIC's number of a CPU.
 
  private:
   Result<void> forget_translations();
@@ -77,10 +79,14 @@ class Process {
   void release(void* object);  // Aborts for what is not ours, or not any more.
   [[nodiscard]] bool owns(const hv_vm_config_s* config) const;
   [[nodiscard]] bool owns(const hv_gic_config_s* config) const;
+  [[nodiscard]] bool owns(const hv_gic_state_s* state) const;
 
   hv_return_t vm_create(const hv_vm_config_s* config);
   hv_return_t vm_destroy();
   hv_return_t gic_create(const hv_gic_config_s* config);
+  hv_return_t gic_reset();
+  hv_gic_state_t gic_state_create();
+  hv_return_t gic_set_state(std::span<const std::byte> bytes);
   hv_return_t vcpu_create(hv_vcpu_t& vcpu, hv_vcpu_exit_t*& exit);
   hv_return_t vcpu_destroy(hv_vcpu_t vcpu);
   hv_return_t vcpus_exit(const hv_vcpu_t* vcpus, std::uint32_t count);
@@ -108,6 +114,9 @@ class Process {
     return outcome(std::move(result));
   }
 
+  // The next VM will have at most so many vCPUs: fewer processing elements are faster.
+  void expect_vcpus(std::uint32_t vcpus);
+
   // Why the last call that answered HV_ERROR or HV_NO_RESOURCES did; empty if none did.
   [[nodiscard]] std::string last_failure() const;
 
@@ -123,8 +132,10 @@ class Process {
   mutable Mutex mutex_;
   std::unique_ptr<Machine> machine_ STASIS_GUARDED_BY(mutex_);
   std::string last_failure_ STASIS_GUARDED_BY(mutex_);
+  std::uint32_t vcpus_expected_ STASIS_GUARDED_BY(mutex_) = kVcpusMax;
   std::map<const void*, std::unique_ptr<hv_vm_config_s>> vm_configs_ STASIS_GUARDED_BY(mutex_);
   std::map<const void*, std::unique_ptr<hv_gic_config_s>> gic_configs_ STASIS_GUARDED_BY(mutex_);
+  std::map<const void*, std::unique_ptr<hv_gic_state_s>> gic_states_ STASIS_GUARDED_BY(mutex_);
 };
 
 // The one of this process. A global, because the C interface has no handle for it.

@@ -36,9 +36,9 @@ constexpr std::uint16_t guest_name(std::uint16_t encoding) {
 std::uint64_t as_guest_sees(std::uint16_t encoding, std::uint64_t value) {
   switch (encoding) {
     case HV_SYS_REG_MIDR_EL1:
-      return 0x610f0000;  // As published for Apple's.
-    case HV_SYS_REG_ID_AA64PFR0_EL1:
-      return (value & 0xff0f'0000'f0ff'0000) | 0x11;
+      return 0x610f0000;              // As published for Apple's.
+    case HV_SYS_REG_ID_AA64PFR0_EL1:  // With the GIC's system registers.
+      return (value & 0xff0f'0000'f0ff'0000) | 0x0100'0011;
     case HV_SYS_REG_ID_AA64PFR1_EL1:
       return value & 0xff;  // BT, SSBS.
     case HV_SYS_REG_ID_AA64DFR0_EL1:
@@ -64,7 +64,7 @@ bool is_physical_timer(hv_sys_reg_t reg) {
 
 }  // namespace
 
-Registers::Registers(Gic gic, const Mailbox& fresh)
+Registers::Registers(GicPresent gic, const Mailbox& fresh)
     : gic_(gic), system_{{HV_SYS_REG_SP_EL0, 0}, {HV_SYS_REG_SP_EL1, 0}} {
   for (const SystemRegister& reg : system_registers()) {
     system_[reg.encoding] = 0;
@@ -110,7 +110,7 @@ hv_return_t Registers::set(hv_simd_fp_reg_t reg, const hv_simd_fp_uchar16_t& val
 }
 
 hv_return_t Registers::check(hv_sys_reg_t reg) const {
-  if (is_physical_timer(reg) && gic_ == Gic::kAbsent) {
+  if (is_physical_timer(reg) && gic_ == GicPresent::kNo) {
     return HV_UNSUPPORTED;
   }
   return system_.contains(reg) ? HV_SUCCESS : HV_BAD_ARGUMENT;

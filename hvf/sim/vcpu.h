@@ -15,14 +15,14 @@
 namespace stasis::hvf::sim {
 
 // Whether the VM has a GIC device: the physical timer's registers exist only then.
-enum class Gic : std::uint8_t { kAbsent, kPresent };
+enum class GicPresent : std::uint8_t { kNo, kYes };
 
 // What the framework stores for a vCPU and a caller can read back. Thread-compatible.
 class Registers {
  public:
   // Everything zero but the identity, which is that of the PE whose fresh state is in `fresh`, as
   // far as a guest may see it.
-  Registers(Gic gic, const Mailbox& fresh);
+  Registers(GicPresent gic, const Mailbox& fresh);
 
   // HV_BAD_ARGUMENT for a number that names no register.
   hv_return_t get(hv_reg_t reg, std::uint64_t& value) const;
@@ -47,16 +47,16 @@ class Registers {
  private:
   [[nodiscard]] hv_return_t check(hv_sys_reg_t reg) const;
 
-  const Gic gic_;
+  const GicPresent gic_;
   std::array<std::uint64_t, HV_REG_CPSR + 1> core_ = {};
   std::array<hv_simd_fp_uchar16_t, 32> vectors_ = {};
   std::map<std::uint16_t, std::uint64_t> system_;
 };
 
-// The owner's, but for `in_guest`: another thread's call never touches the rest. A caller of the
+// The owner's, but for the last two: another thread's call never touches the rest. A caller of the
 // framework reads `exit`, too, on the thread that owns the vCPU.
 struct Vcpu {
-  Vcpu(std::thread::id creator, std::uint32_t index, std::uint32_t carrier, Gic gic,
+  Vcpu(std::thread::id creator, std::uint32_t index, std::uint32_t carrier, GicPresent gic,
        const Mailbox& fresh)
       : owner(creator), creation_index(index), pe(carrier), registers(gic, fresh) {}
 
@@ -69,11 +69,15 @@ struct Vcpu {
   hv_vcpu_exit_t exit = {};
   std::array<bool, 2> pending = {};  // IRQ, FIQ.
   bool timer_masked = false;
+  // In a VM with a GIC: the timer's line as its guest left, and whether the host may have changed
+  // that since.
+  bool timer_line = false, timer_is_stale = false;
   std::uint64_t timer_offset = 0;
   bool traps_debug_exceptions = false, traps_debug_registers = false;
   std::uint64_t known_translations = 0;  // Machine::translations that its PE has not outlived.
-  // Whether it is in hv_vcpu_run(). Sequentially consistent, see Machine::translations.
-  std::atomic<bool> in_guest = false;
+  // Whether it is in hv_vcpu_run(), and whether its PE may be in the guest. Sequentially
+  // consistent, see Machine::translations.
+  std::atomic<bool> in_run = false, in_guest = false;
 };
 
 }  // namespace stasis::hvf::sim

@@ -197,6 +197,9 @@ std::vector<NamedValue> values_of(const Arm64VcpuState& state) {
   for (const Arm64SystemRegister& reg : state.gic_cpu_interface) {
     out.add("gic." + arm_register_name(reg.encoding), reg.value);
   }
+  for (const Arm64SystemRegister& reg : state.gic_redistributor) {
+    out.add("gic_redistributor." + hex(reg.encoding), reg.value);
+  }
   out.add("virtual_timer.offset", state.virtual_timer.offset);
   out.add("virtual_timer.masked", state.virtual_timer.masked);
   out.add("irq_pending", state.irq_pending);

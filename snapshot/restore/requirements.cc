@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 #include <string_view>
 
 #include "core/text.h"
@@ -64,7 +65,7 @@ Result<void> check_features(const Manifest& manifest, const Capabilities& capabi
 
 Result<void> check_devices(const Manifest& manifest, const DeviceBus& bus) {
   const std::vector<Device*> devices = bus.devices();
-  const std::vector<DeviceState>& saved = manifest.machine.devices;
+  const std::span<const DeviceState> saved = saved_parts(manifest.machine.devices).devices;
   for (std::size_t i = 0; i < std::max(devices.size(), saved.size()); ++i) {
     const std::string have = i < devices.size() ? std::string(devices[i]->name()) : "none";
     const std::string want = i < saved.size() ? saved[i].name : "none";
@@ -118,6 +119,11 @@ Result<void> check_requirements(const Manifest& manifest, const Capabilities& ca
     return mismatch("its clock policy is " + std::string(name_of(manifest.clock_policy)) +
                     ", this backend can only offer " +
                     std::string(name_of(capabilities.clock_policy)));
+  }
+  const SavedParts parts = saved_parts(manifest.machine.devices);
+  if (parts.controller != nullptr && !capabilities.interrupt_controller) {
+    return mismatch("it has the interrupt controller '" + parts.controller->name + "', the " +
+                    std::string(name_of(capabilities.kind)) + " backend has none");
   }
   return check_devices(manifest, bus);
 }

@@ -197,6 +197,7 @@ Result<std::unique_ptr<Machine>> restore(const SnapshotChain& chain, const PlanI
   config.start = options.start;
   config.host_cpus = options.host_cpus;
   config.initial_state = manifest.machine;
+  config.interrupt_controller = kind_of(saved_parts(manifest.machine.devices));
   config.milestones = options.milestones;
   if (options.before_start) {
     if (auto result = options.before_start(**memory, *config.initial_state); !result) {

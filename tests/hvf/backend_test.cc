@@ -257,12 +257,14 @@ TEST_F(HvfBackendTest, CallsToFirmwareAndTrappedRegistersAreAnswered) {
   constexpr std::uint32_t kOslsr = 0x808c;
   Arm64Code code;
   code.load_imm(2, kDevice).load_imm(0, 0x84000000).hvc(0).store(0, 2, 8);
-  code.load_imm(0, 0x84000000).smc(0).store(0, 2, 8).read_system(1, kOslsr).store(1, 2, 4);
+  code.load_imm(0, 0x84000000).smc(0).store(0, 2, 8);
+  code.load_imm(0, 0x84000000).hvc(1).store(0, 2, 8).read_system(1, kOslsr).store(1, 2, 4);
   code.write_system(0x8084 /* OSLAR_EL1 */, 31).read_system(1, 0xdf01 /* CNTPCT_EL0 */);
   code.read_system(3, 0xdf02 /* CNTVCT_EL0 */).store(1, 2, 8).store(3, 2, 8);
   const auto vcpu = make_vcpu(code);
-  EXPECT_EQ(next_report(*vcpu), UINT64_MAX) << "PSCI_VERSION by HVC: not supported";
-  EXPECT_EQ(next_report(*vcpu), UINT64_MAX) << "by SMC";
+  EXPECT_EQ(next_report(*vcpu), 0x10001U) << "PSCI_VERSION by HVC";
+  EXPECT_EQ(next_report(*vcpu), 0x10001U) << "by SMC";
+  EXPECT_EQ(next_report(*vcpu), UINT64_MAX) << "HVC #1 is no firmware's";
   EXPECT_EQ(next_report(*vcpu), 8U);
   const std::uint64_t physical = next_report(*vcpu);
   EXPECT_GE(next_report(*vcpu), physical) << "both counters are the guest's";

@@ -27,6 +27,7 @@ class FakeRegisterFile final : public RegisterFile {
   std::map<std::uint32_t, Arm64Vector> vectors;
   std::map<std::uint16_t, std::uint64_t> system;
   std::map<std::uint16_t, std::uint64_t> gic_registers;
+  std::map<std::uint16_t, std::uint64_t> redistributor;
   Arm64VirtualTimer timer;
   PendingLines pending;
   std::vector<std::uint16_t> system_writes;  // In order, ICC_* included.
@@ -75,6 +76,23 @@ class FakeRegisterFile final : public RegisterFile {
     gic_registers[encoding] = value;
     system_writes.push_back(encoding);
     ++writes;
+    return {};
+  }
+  Result<std::uint64_t> get_redistributor(std::uint16_t offset) override {
+    STASIS_TRY(check(broken.contains(offset)));
+    return redistributor[offset];
+  }
+  // As hardware: what is set or cleared by writing ones is.
+  Result<void> set_redistributor(std::uint16_t offset, std::uint64_t value) override {
+    STASIS_TRY(check(broken.contains(offset)));
+    ++writes;
+    if (offset == 0x180 || offset == 0x280 || offset == 0x380) {
+      redistributor[static_cast<std::uint16_t>(offset - 0x80)] &= ~value;
+    } else if (offset == 0x100 || offset == 0x200 || offset == 0x300) {
+      redistributor[offset] |= value;
+    } else {
+      redistributor[offset] = value;
+    }
     return {};
   }
   Result<Arm64VirtualTimer> get_timer() override { return timer; }

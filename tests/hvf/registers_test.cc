@@ -2,6 +2,7 @@
 #include "hvf/registers.h"
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <string>
 #include <vector>
@@ -42,6 +43,10 @@ FakeRegisterFile filled(std::uint64_t seed) {
   for (const SystemRegister& reg : gic_registers()) {
     file.gic_registers[reg.encoding] = random();
   }
+  for (const RedistributorRegister& reg : redistributor_registers()) {
+    file.redistributor[reg.offset] = random();
+  }
+  file.redistributor[0x200] &= ~(std::uint64_t{1} << 27U);  // The timer's follows from the timer.
   file.timer = {random(), (random() & 1) != 0};
   file.pending = {(random() & 1) != 0, (random() & 1) != 0};
   return file;
@@ -52,6 +57,7 @@ void expect_same_registers(const FakeRegisterFile& left, const FakeRegisterFile&
   EXPECT_EQ(left.vectors, right.vectors);
   EXPECT_EQ(left.system, right.system);
   EXPECT_EQ(left.gic_registers, right.gic_registers);
+  EXPECT_EQ(left.redistributor, right.redistributor);
   EXPECT_EQ(left.timer, right.timer);
   EXPECT_EQ(left.pending, right.pending);
 }
@@ -188,6 +194,44 @@ TEST(RegistersTest, AHostileListIsRefusedBeforeAnythingIsWritten) {
   state = good;
   state.gic_cpu_interface.pop_back();
   EXPECT_THAT(refused(state), HasSubstr("the state has no ICC_IGRPEN1_EL1"));
+}
+
+TEST(RegistersTest, WhatWasPendingBeforeALoadIsNotAfterIt) {
+  FakeRegisterFile from = filled(11);
+  FakeRegisterFile to;
+  for (const std::uint16_t offset : std::array<std::uint16_t, 3>{0x100, 0x200, 0x300}) {
+    to.redistributor[offset] = UINT32_MAX;
+    from.redistributor[offset] = 0x30;
+  }
+  must(load_registers(must(save_registers(from)), to));
+  for (const std::uint16_t offset : std::array<std::uint16_t, 3>{0x100, 0x200, 0x300}) {
+    EXPECT_EQ(to.redistributor[offset], 0x30U) << offset;
+  }
+}
+
+TEST(RegistersTest, ATimersInterruptThatFollowsItsLevelIsNotSavedAsPending) {
+  constexpr std::uint64_t kTimer = std::uint64_t{1} << 27U;
+  const auto saved_pending = [](std::uint64_t configuration) {
+    FakeRegisterFile from = filled(12);
+    from.redistributor[0x200] = kTimer | 5;
+    from.redistributor[0xc04] = configuration;
+    const Arm64VcpuState state = must(save_registers(from));
+    return std::ranges::find(state.gic_redistributor, 0x200, &Arm64SystemRegister::encoding)->value;
+  };
+  EXPECT_EQ(saved_pending(0), 5U);
+  EXPECT_EQ(saved_pending(std::uint64_t{2} << 22U), kTimer | 5) << "triggered by edges";
+}
+
+TEST(RegistersTest, ARedistributorIsThereWholeOrNotAtAll) {
+  FakeRegisterFile from = filled(13);
+  Arm64VcpuState state = must(save_registers(from));
+  state.gic_redistributor.erase(state.gic_redistributor.begin());
+  FakeRegisterFile to;
+  EXPECT_THAT(refusal(state, to).message, HasSubstr("the state has no GICR_IGROUPR0"));
+  state = must(save_registers(from));
+  state.gic_redistributor.push_back({0xc08, 1});
+  EXPECT_THAT(refusal(state, to).message, HasSubstr("not known"));
+  EXPECT_EQ(to.writes, 0U);
 }
 
 TEST(RegistersTest, AStateWithAGicNeedsAVmWithOne) {

@@ -256,18 +256,83 @@ TEST_F(SimFrameworkTest, AGicAfterTheFirstVcpuIsRefused) {
   EXPECT_NE(make_gic(0x8000000, 0x80a0000), HV_SUCCESS);
 }
 
-TEST_F(SimFrameworkTest, AGicThatIsNotThereYetSaysSo) {
+TEST_F(SimFrameworkTest, WithoutAGicEveryCallOnItSaysSo) {
+  ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
+  const hv_vcpu_t vcpu = make_vcpu();
+  std::uint64_t value = 0;
+  EXPECT_EQ(hv_gic_get_icc_reg(vcpu, HV_GIC_ICC_REG_PMR_EL1, &value), HV_NO_DEVICE);
+  EXPECT_EQ(hv_gic_get_distributor_reg(HV_GIC_DISTRIBUTOR_REG_GICD_CTLR, &value), HV_NO_DEVICE);
+  EXPECT_EQ(hv_gic_get_redistributor_reg(vcpu, HV_GIC_REDISTRIBUTOR_REG_GICR_TYPER, &value),
+            HV_NO_DEVICE);
+  EXPECT_EQ(hv_gic_set_spi(32, true), HV_NO_DEVICE);
+  EXPECT_EQ(hv_gic_reset(), HV_NO_DEVICE);
+  EXPECT_EQ(hv_gic_state_create(), nullptr);
+  EXPECT_EQ(hv_gic_set_state(&value, sizeof(value)), HV_NO_DEVICE);
+}
+
+TEST_F(SimFrameworkTest, TheRegistersOfAGicAreReadAndWrittenOneByOne) {
   ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
   ASSERT_EQ(make_gic(0x8000000, 0x80a0000), HV_SUCCESS);
   const hv_vcpu_t vcpu = make_vcpu();
   std::uint64_t value = 0;
-  EXPECT_EQ(hv_gic_get_icc_reg(vcpu, HV_GIC_ICC_REG_PMR_EL1, &value), HV_UNSUPPORTED);
-  EXPECT_EQ(hv_gic_get_distributor_reg(HV_GIC_DISTRIBUTOR_REG_GICD_CTLR, &value), HV_UNSUPPORTED);
-  EXPECT_EQ(hv_gic_set_spi(32, true), HV_UNSUPPORTED);
+  ASSERT_EQ(hv_gic_set_icc_reg(vcpu, HV_GIC_ICC_REG_PMR_EL1, 0xff), HV_SUCCESS);
+  ASSERT_EQ(hv_gic_get_icc_reg(vcpu, HV_GIC_ICC_REG_PMR_EL1, &value), HV_SUCCESS);
+  EXPECT_EQ(value, 0xf8U) << "five bits of priority";
+  EXPECT_EQ(hv_gic_set_icc_reg(vcpu, HV_GIC_ICC_REG_RPR_EL1, 0), HV_BAD_ARGUMENT) << "read-only";
+  constexpr auto kIar1 = static_cast<hv_gic_icc_reg_t>(0xc660);
+  EXPECT_EQ(hv_gic_get_icc_reg(vcpu, kIar1, &value), HV_BAD_ARGUMENT) << "acknowledges";
+  constexpr auto kRoute40 = static_cast<hv_gic_distributor_reg_t>(0x6000 + 8 * 40);
+  ASSERT_EQ(hv_gic_set_distributor_reg(kRoute40, 0x1'0000'0203), HV_SUCCESS);
+  ASSERT_EQ(hv_gic_get_distributor_reg(kRoute40, &value), HV_SUCCESS);
+  EXPECT_EQ(value, 0x1'0000'0203U);
+  EXPECT_EQ(hv_gic_get_distributor_reg(hv_gic_distributor_reg_t{0x30}, &value), HV_BAD_ARGUMENT);
+  EXPECT_EQ(hv_gic_get_distributor_reg(static_cast<hv_gic_distributor_reg_t>(0x6104), &value),
+            HV_BAD_ARGUMENT)
+      << "half of a route";
+  ASSERT_EQ(hv_gic_get_redistributor_reg(vcpu, HV_GIC_REDISTRIBUTOR_REG_GICR_TYPER, &value),
+            HV_SUCCESS);
+  EXPECT_EQ(value, 1U << 4U) << "Last";
+  EXPECT_EQ(elsewhere([&] { return hv_gic_get_icc_reg(vcpu, HV_GIC_ICC_REG_PMR_EL1, &value); }),
+            HV_BAD_ARGUMENT)
+      << "another thread's vCPU";
+  EXPECT_EQ(hv_gic_set_spi(32, true), HV_SUCCESS);
+  EXPECT_EQ(hv_gic_set_spi(1019, true), HV_SUCCESS);
   EXPECT_EQ(hv_gic_set_spi(31, true), HV_BAD_ARGUMENT);
   EXPECT_EQ(hv_gic_set_spi(1020, true), HV_BAD_ARGUMENT);
-  EXPECT_EQ(hv_gic_state_create(), nullptr);
-  EXPECT_EQ(hv_vcpu_run(vcpu), HV_UNSUPPORTED) << "a guest would miss its interrupt controller";
+}
+
+TEST_F(SimFrameworkTest, TheStateOfAGicIsReplacedBeforeAnyVcpuHasRun) {
+  ASSERT_EQ(hv_vm_create(nullptr), HV_SUCCESS);
+  ASSERT_EQ(make_gic(0x8000000, 0x80a0000), HV_SUCCESS);
+  const hv_vcpu_t vcpu = make_vcpu();
+  ASSERT_EQ(hv_gic_set_redistributor_reg(vcpu, HV_GIC_REDISTRIBUTOR_REG_GICR_ISENABLER0, 0x80),
+            HV_SUCCESS);
+  const hv_gic_state_t state = hv_gic_state_create();
+  ASSERT_NE(state, nullptr);
+  std::size_t size = 0;
+  ASSERT_EQ(hv_gic_state_get_size(state, &size), HV_SUCCESS);
+  std::vector<std::byte> bytes(size);
+  ASSERT_EQ(hv_gic_state_get_data(state, bytes.data()), HV_SUCCESS);
+  os_release(state);
+  ASSERT_EQ(hv_gic_reset(), HV_SUCCESS);
+  std::uint64_t value = 0;
+  const auto enabled = [&] {
+    EXPECT_EQ(hv_gic_get_redistributor_reg(vcpu, HV_GIC_REDISTRIBUTOR_REG_GICR_ISENABLER0, &value),
+              HV_SUCCESS);
+    return value;
+  };
+  EXPECT_EQ(enabled(), 0U);
+  EXPECT_EQ(hv_gic_set_state(bytes.data(), size - 8), HV_BAD_ARGUMENT);
+  EXPECT_EQ(hv_gic_set_state(bytes.data(), size), HV_SUCCESS);
+  EXPECT_EQ(enabled(), 0x80U);
+  EXPECT_EQ(elsewhere([&] {
+              const hv_vcpu_t second = make_vcpu();
+              const hv_return_t code = hv_gic_set_state(bytes.data(), size);
+              EXPECT_EQ(hv_vcpu_destroy(second), HV_SUCCESS);
+              return code;
+            }),
+            HV_BAD_ARGUMENT)
+      << "of another number of vCPUs";
 }
 
 }  // namespace

@@ -76,6 +76,13 @@ def hvf_sim_works() -> bool:
     return all(shutil.which(name) for name in ("qemu-system-aarch64", "clang++", "ld.lld"))
 
 
+def linux_arm64_is_there() -> bool:
+    """What scripts/fetch-linux-arm64 leaves where stasis looks for it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("STASIS_LINUX_ARM64") or cache / "stasis/linux-arm64")
+    return (folder / "Image").is_file() and (folder / "initrd.cpio").is_file()
+
+
 def temporary_folder_is_memory() -> bool:
     """The file system of the longest mount point that holds the temporary folder is a tmpfs."""
     folder = os.path.realpath(tempfile.gettempdir())
@@ -96,6 +103,7 @@ def conditions() -> dict[str, bool]:
         "no-linux": False,
         "no-kvm": not kvm_works(),
         "no-hvf-sim": not hvf_sim_works(),
+        "no-linux-arm64": not hvf_sim_works() or not linux_arm64_is_there(),
         "no-kvm-pvm": not kvm_works() or not os.access("/sys/module/kvm_pvm", os.F_OK),
         "no-userfaultfd": not userfaultfd_works(),
         "no-soft-dirty": not soft_dirty_works(),

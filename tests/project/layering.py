@@ -34,6 +34,7 @@ CONFINED = [
     (r"<linux/kvm\.h>", r"kvm/kvm_uapi\.h"),
     # Apple's, or on Linux ours, which hvf/sim implements.
     (r"<(Hypervisor/|os/object\.h)", r"hvf/framework_\w+\.cc|hvf/sim/.*|tests/hvf/.*"),
+    (r"<libfdt", r"guests/arm64_linux/device_tree\.cc|tests/guests/arm64_linux/.*"),
     (r"<CLI/", r"cli/.*"),
     (r"<benchmark/", r"experiments/.*"),
     (r"<(gtest|gmock)/", r"tests/.*"),

@@ -132,6 +132,9 @@ Arm64VcpuState random_arm64_state(Random& random) {
   state.irq_pending = coin(random);
   state.fiq_pending = coin(random);
   state.power = static_cast<Arm64PowerState>(below(random, 3));
+  for (const auto offset : ascending<std::uint16_t>(random, 5)) {
+    state.gic_redistributor.push_back({offset, random()});
+  }
   return state;
 }
 

@@ -49,6 +49,9 @@ STASIS_WRITABLE(mdcr_el2, "mdcr_el2")
 STASIS_WRITABLE(cnthctl_el2, "cnthctl_el2")
 STASIS_WRITABLE(cntvoff_el2, "cntvoff_el2")
 STASIS_READABLE(cntpct_el0, "cntpct_el0")
+STASIS_READABLE(cntv_ctl_el0, "cntv_ctl_el0")
+STASIS_READABLE(cntv_cval_el0, "cntv_cval_el0")
+STASIS_READABLE(cntvct_el0, "cntvct_el0")
 STASIS_READABLE(esr_el2, "esr_el2")
 STASIS_READABLE(elr_el2, "elr_el2")
 STASIS_READABLE(far_el2, "far_el2")
@@ -109,6 +112,9 @@ inline uint64_t power_on(uint64_t pe, uint64_t entry) {
 // What both sides access atomically.
 inline uint32_t load(const uint32_t& word) {
   return __atomic_load_n(&word, __ATOMIC_RELAXED);
+}
+inline uint64_t load_acquire(const uint64_t& word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
 }
 inline uint32_t load_acquire(const uint32_t& word) {
   return __atomic_load_n(&word, __ATOMIC_ACQUIRE);

@@ -6,7 +6,7 @@
 // carries the vCPU with handle n - 1.
 //
 // A mailbox belongs to the host while `request` is kNone and to the PE otherwise. Exceptions:
-// `request` itself, `is_asleep` and `cancel`, which both sides access atomically.
+// `request` itself, `is_asleep`, `cancel` and `lines`, which both sides access atomically.
 #pragma once
 
 #include <stddef.h>
@@ -68,7 +68,7 @@ struct Mailbox {
   uint32_t command;
   uint32_t spin_ticks;  // Of the counter, before a PE with nothing to do goes to sleep.
   uint32_t reserved;
-  uint64_t lines;         // HCR_EL2.VI and VF: the guest's interrupt lines.
+  uint64_t lines;  // HCR_EL2.VI and VF: the guest's interrupt lines, looked at before each entry.
   uint64_t timer_offset;  // CNTVOFF_EL2.
   uint64_t debug_traps;   // Bits of MDCR_EL2.
   uint64_t arguments[2];
@@ -78,7 +78,10 @@ struct Mailbox {
   uint64_t reason;  // A Reason; the following with kException and kPanic.
   uint64_t syndrome;
   uint64_t virtual_address;
-  uint64_t fault_page;  // As HPFAR_EL2, also where that is UNKNOWN.
+  uint64_t fault_page;     // As HPFAR_EL2, also where that is UNKNOWN.
+  uint64_t timer_control;  // CNTV_CTL_EL0, CNTV_CVAL_EL0 and CNTVCT_EL0 as the guest left, with
+  uint64_t timer_compare;  // any reason but kPanic.
+  uint64_t timer_count;
 
   // What kSaveState and kFlagLoadState move.
   uint64_t fpcr;

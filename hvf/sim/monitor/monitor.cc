@@ -169,6 +169,34 @@ uint64_t fault_page(uint64_t syndrome, uint64_t address) {
   return (result & 1) != 0 ? reported : (result & UINT64_C(0xffffffffff000)) >> 8;
 }
 
+// Enters the guest until it leaves for a reason that is the host's. The interrupt of a request, or
+// of a line that has changed, only gets attention; what counts are the flag and the lines. One that
+// comes after they were looked at is pending when the guest begins, and ends it at once.
+Reason stay_in_guest(Mailbox& own, uint64_t pe) {
+  const bool timer_on = (own.flags & kFlagTimerMasked) == 0;
+  while (true) {
+    if (load_acquire(own.cancel) != 0) {
+      store_release(own.cancel, 0);
+      return Reason::kCanceled;
+    }
+    write_hcr_el2(kHcrAlways | load_acquire(own.lines));
+    isb();
+    set_timer_interrupt(pe, timer_on);
+    const uint64_t vector = enter_guest(&own);
+    if (vector == 1) {
+      if (take_interrupts(pe)) {
+        return Reason::kTimer;
+      }
+      continue;  // A request, a line, or a wake-up that came too late.
+    }
+    set_timer_interrupt(pe, false);  // It must not wake a PE that is idle.
+    own.syndrome = read_esr_el2();
+    own.virtual_address = read_far_el2();
+    own.fault_page = fault_page(own.syndrome, own.virtual_address);
+    return vector == 0 ? Reason::kException : Reason::kUnexpected;
+  }
+}
+
 void run_guest(Mailbox& own, uint64_t pe) {
   if ((own.flags & kFlagLoadState) != 0) {
     load_state(own);
@@ -180,33 +208,10 @@ void run_guest(Mailbox& own, uint64_t pe) {
   }
   write_cntvoff_el2(own.timer_offset);
   write_mdcr_el2(own.debug_traps);
-  write_hcr_el2(kHcrAlways | own.lines);
-  isb();
-  const bool timer_on = (own.flags & kFlagTimerMasked) == 0;
-  while (true) {
-    // The interrupt of a request only gets attention; what counts is the flag. One that comes after
-    // this look is pending when the guest begins, and ends it at once.
-    if (load_acquire(own.cancel) != 0) {
-      store_release(own.cancel, 0);
-      own.reason = static_cast<uint64_t>(Reason::kCanceled);
-      return;
-    }
-    set_timer_interrupt(pe, timer_on);
-    const uint64_t vector = enter_guest(&own);
-    if (vector == 1) {
-      if (take_interrupts(pe)) {
-        own.reason = static_cast<uint64_t>(Reason::kTimer);
-        return;
-      }
-      continue;  // A request, or a wake-up that came too late.
-    }
-    set_timer_interrupt(pe, false);  // It must not wake a PE that is idle.
-    own.syndrome = read_esr_el2();
-    own.virtual_address = read_far_el2();
-    own.fault_page = fault_page(own.syndrome, own.virtual_address);
-    own.reason = static_cast<uint64_t>(vector == 0 ? Reason::kException : Reason::kUnexpected);
-    return;
-  }
+  own.reason = static_cast<uint64_t>(stay_in_guest(own, pe));
+  own.timer_control = read_cntv_ctl_el0();
+  own.timer_compare = read_cntv_cval_el0();
+  own.timer_count = read_cntvct_el0();
 }
 
 void execute(Mailbox& own) {
