@@ -21,12 +21,16 @@ constexpr std::uint32_t kSpi = 0, kPpi = 1, kLevelHigh = 4;
 class TreeWriter {
  public:
   explicit TreeWriter(std::size_t bytes_max) : blob_(bytes_max) {
-    note(::fdt_create(blob_.data(), static_cast<int>(blob_.size())));
-    note(::fdt_finish_reservemap(blob_.data()));
+    then([&] { return ::fdt_create(blob_.data(), static_cast<int>(blob_.size())); });
+    then([&] { return ::fdt_finish_reservemap(blob_.data()); });
   }
 
-  void begin(const std::string& name) { note(::fdt_begin_node(blob_.data(), name.c_str())); }
-  void end() { note(::fdt_end_node(blob_.data())); }
+  void begin(const std::string& name) {
+    then([&] { return ::fdt_begin_node(blob_.data(), name.c_str()); });
+  }
+  void end() {
+    then([&] { return ::fdt_end_node(blob_.data()); });
+  }
   void text(const char* name, std::string_view value) {
     bytes(name, std::as_bytes(std::span(std::string(value).c_str(), value.size() + 1)));
   }
@@ -53,11 +57,13 @@ class TreeWriter {
   }
   void flag(const char* name) { bytes(name, {}); }
   void bytes(const char* name, std::span<const std::byte> value) {
-    note(::fdt_property(blob_.data(), name, value.data(), static_cast<int>(value.size())));
+    then([&] {
+      return ::fdt_property(blob_.data(), name, value.data(), static_cast<int>(value.size()));
+    });
   }
 
   Result<std::vector<std::byte>> finish() {
-    note(::fdt_finish(blob_.data()));
+    then([&] { return ::fdt_finish(blob_.data()); });
     if (error_ == -FDT_ERR_NOSPACE) {
       return Error{Errc::kOutOfRange, 0,
                    "the guest's device tree does not fit into " + std::to_string(blob_.size()) +
@@ -74,7 +80,13 @@ class TreeWriter {
   static std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
 
  private:
-  void note(int code) { error_ = error_ == 0 && code < 0 ? code : error_; }
+  template <typename Call>
+  void then(const Call& call) {
+    if (error_ == 0) {
+      const int code = call();
+      error_ = code < 0 ? code : 0;
+    }
+  }
 
   std::vector<std::byte> blob_;
   int error_ = 0;

@@ -24,7 +24,9 @@ std::size_t qemus_of_this_test(const std::string& marker) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string environment = read_file((entry.path() / "environ").string());
     const std::string command = read_file((entry.path() / "comm").string());
-    count += environment.find(marker) != std::string::npos && command.find("qemu") == 0 ? 1 : 0;
+    if (environment.find(marker) != std::string::npos && command.find("qemu") == 0) {
+      ++count;
+    }
   }
   return count;
 }
