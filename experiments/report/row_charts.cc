@@ -13,7 +13,7 @@ namespace stasis::experiments {
 namespace {
 
 constexpr double kWidth = 960, kLabel = 300, kValue = 96, kRow = 24, kTop = 8, kAxis = 28;
-constexpr double kLetter = 6.9, kLegendRow = 22, kLegendGap = 34;
+constexpr double kLetter = 7.3, kLegendRow = 22, kLegendGap = 40;
 constexpr double kRatioMin = 0.5, kRatioMax = 2;  // Of the axis, at the least.
 
 std::string name_text(const std::string& name, double y) {

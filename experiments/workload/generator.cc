@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "experiments/harness/workload.h"
 #include "experiments/stats/random.h"
+#include "experiments/workload/footprint.h"
 #include "guests/abi.h"
 #include "guests/programs/pagetoucher_content.h"
 
@@ -48,10 +49,11 @@ std::vector<std::uint64_t> compose(std::uint64_t total, std::uint64_t parts, Ran
   return numbers;
 }
 
-// `total` in `parts` numbers of at least 1 that differ by orders of magnitude: Pareto weights with
-// an index of 1.
-std::vector<std::uint64_t> compose_heavy(std::uint64_t total, std::uint64_t parts, Random random) {
-  STASIS_CHECK(parts > 0 && total >= parts);
+// `total` in `parts` numbers of at least `least` that differ by orders of magnitude: Pareto weights
+// with an index of 1.
+std::vector<std::uint64_t> compose_heavy(std::uint64_t total, std::uint64_t parts,
+                                         std::uint64_t least, Random random) {
+  STASIS_CHECK(parts > 0 && total >= parts * least);
   std::vector<double> weights(parts);
   double sum = 0;
   for (double& weight : weights) {
@@ -59,12 +61,12 @@ std::vector<std::uint64_t> compose_heavy(std::uint64_t total, std::uint64_t part
     sum += weight;
   }
   std::vector<std::uint64_t> numbers(parts);
-  std::uint64_t left = total - parts;
+  const std::uint64_t divided = total - parts * least;
+  std::uint64_t left = divided;
   for (std::size_t i = 0; i < parts; ++i) {
-    const auto share =
-        static_cast<std::uint64_t>(static_cast<double>(total - parts) * weights[i] / sum);
-    numbers[i] = 1 + std::min(left, share);
-    left -= numbers[i] - 1;
+    const auto share = static_cast<std::uint64_t>(static_cast<double>(divided) * weights[i] / sum);
+    numbers[i] = least + std::min(left, share);
+    left -= numbers[i] - least;
   }
   numbers.back() += left;
   return numbers;
@@ -95,8 +97,11 @@ std::vector<Run> place_runs(const Profile& profile, std::uint64_t seed) {
       std::clamp(small_pages, small, std::max(small, free_pages - std::min(free_pages, large)));
   const std::vector<std::uint64_t> small_gaps =
       compose(small_pages, small, random_of(seed, Part::kSmallGaps));
+  // Longer than any of a cluster, unless memory is too full for that.
+  const std::uint64_t large_pages = free_pages - small_pages;
+  const std::uint64_t least = large_pages / large > 2 * kSmallGapMax ? kSmallGapMax + 1 : 1;
   const std::vector<std::uint64_t> large_gaps =
-      compose_heavy(free_pages - small_pages, large, random_of(seed, Part::kLargeGaps));
+      compose_heavy(large_pages, large, least, random_of(seed, Part::kLargeGaps));
   std::vector<std::uint8_t> is_small(gaps, 0);
   std::fill_n(is_small.begin(), small, std::uint8_t{1});
   random_of(seed, Part::kPlaces).shuffle(is_small);

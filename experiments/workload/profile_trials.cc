@@ -117,30 +117,14 @@ Result<std::vector<std::uint64_t>> touched_by(Session& guest, const std::vector<
   return page_numbers(report.pages, own);
 }
 
-Result<TrialReply> characterize(const TrialRequest& request) {
-  STASIS_ASSIGN(const Work work, work_of(request));
-  const Accesses accesses = generate(work.profile, work.seed);
-  STASIS_ASSIGN(const auto backend, session::make_backend(request.text("backend", "auto")));
+// What the snapshot's memory holds, by saving it again compressed; before any input writes to it.
+Result<void> add_contents(HypervisorBackend& backend, const TrialRequest& request,
+                          TrialReply& reply) {
   session::RestoreOptions options;
   options.policy = "eager";
-  options.policy_options.huge_pages = HugePages::kNever;
-  options.tracker = request.text("tracker", "compare");
   STASIS_ASSIGN(const std::unique_ptr<Session> guest,
-                Session::restore(*backend, request.text("snapshot"), options));
-  // What the guest writes for itself whenever it is asked anything.
-  STASIS_TRY(ask(*guest, "stats"));
-  STASIS_ASSIGN(const session::DirtyReport own, guest->dirty());
-  STASIS_ASSIGN(const std::vector<std::uint64_t> first,
-                touched_by(*guest, accesses.first, own.pages));
-  STASIS_ASSIGN(const std::vector<std::uint64_t> second,
-                touched_by(*guest, accesses.second, own.pages));
-  TrialReply reply;
-  add_metrics(footprint_of(first), reply.metrics);
-  const Overlap overlap = overlap_of(first, second);
-  reply.metrics["same_pages"] = number(overlap.same);
-  reply.metrics["unique_pages"] = number(overlap.unique);
-  reply.metrics["own_pages"] = number(total_bytes(own.pages) / kPageBytes);
-  // Contents: of the snapshot's memory, and of what is stored of it compressed.
+                Session::restore(backend, request.text("snapshot"), options));
+  STASIS_TRY(guest->pause(kPatience));
   session::SaveOptions save;
   save.layout = snapshot::Layout::kPacked;
   save.codec = snapshot::Codec::kLz4;
@@ -155,6 +139,33 @@ Result<TrialReply> characterize(const TrialRequest& request) {
   reply.metrics["compression_times"] =
       (memory - number(saved->zero_bytes)) / number(saved->written_bytes);
   reply.metrics["memory_bytes"] = memory;
+  return {};
+}
+
+Result<TrialReply> characterize(const TrialRequest& request) {
+  STASIS_ASSIGN(const Work work, work_of(request));
+  const Accesses accesses = generate(work.profile, work.seed);
+  STASIS_ASSIGN(const auto backend, session::make_backend(request.text("backend", "auto")));
+  TrialReply reply;
+  STASIS_TRY(add_contents(*backend, request, reply));
+  session::RestoreOptions options;
+  options.policy = "eager";
+  options.policy_options.huge_pages = HugePages::kNever;
+  options.tracker = request.text("tracker", "compare");
+  STASIS_ASSIGN(const std::unique_ptr<Session> guest,
+                Session::restore(*backend, request.text("snapshot"), options));
+  // What the guest writes for itself whenever it is asked anything.
+  STASIS_TRY(ask(*guest, "stats"));
+  STASIS_ASSIGN(const session::DirtyReport own, guest->dirty());
+  STASIS_ASSIGN(const std::vector<std::uint64_t> first,
+                touched_by(*guest, accesses.first, own.pages));
+  STASIS_ASSIGN(const std::vector<std::uint64_t> second,
+                touched_by(*guest, accesses.second, own.pages));
+  add_metrics(footprint_of(first), reply.metrics);
+  const Overlap overlap = overlap_of(first, second);
+  reply.metrics["same_pages"] = number(overlap.same);
+  reply.metrics["unique_pages"] = number(overlap.unique);
+  reply.metrics["own_pages"] = number(total_bytes(own.pages) / kPageBytes);
   return reply;
 }
 

@@ -54,11 +54,8 @@ TEST_P(EveryProfile, GivesTheNumbersOfItsPaper) {
     const Footprint footprint = footprint_of(first);
     EXPECT_EQ(footprint.pages, profile.pages);
     EXPECT_NEAR(footprint.mean_run, profile.mean_run, 0.01 * profile.mean_run);
-    // Where little memory is left, gaps between clusters are small, too.
-    if (8 * profile.pages < usable_mib(profile.memory_mib) * kPagesPerMib) {
-      EXPECT_NEAR(footprint.small_gap_share, profile.small_gap_share, 0.05);
-      EXPECT_NEAR(footprint.small_gap_mean, profile.small_gap_mean, 0.1 * profile.small_gap_mean);
-    }
+    EXPECT_NEAR(footprint.small_gap_share, profile.small_gap_share, 0.02);
+    EXPECT_NEAR(footprint.small_gap_mean, profile.small_gap_mean, 0.05 * profile.small_gap_mean);
 
     const Overlap overlap = overlap_of(first, second);
     EXPECT_EQ(overlap.unique, profile.unique_pages);
