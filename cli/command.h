@@ -53,6 +53,7 @@ CommandFunction add_merge(CommandOptions& app);
 CommandFunction add_policy(CommandOptions& app);
 CommandFunction add_trace(CommandOptions& app);
 CommandFunction add_experiment(CommandOptions& app);
+CommandFunction add_report(CommandOptions& app);
 
 // What a user can do about `error`, beyond what its message says; may be empty.
 std::string hint_for(const Error& error);

@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <charconv>
 #include <memory>
+#include <system_error>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -21,9 +24,32 @@ struct ExperimentOptions {
   std::string name;
   std::string directory;  // Of `report`.
   experiments::RunOptions run;
+  std::string before, after;  // Directories of `compare`.
+  experiments::CompareOptions compare;
   std::uint32_t trials = 0;
   bool quick = false;
 };
+
+// Names separated by commas.
+void add_names(CommandOptions& app, const std::string& option, std::vector<std::string>& target,
+               const std::string& description) {
+  app.add_option(
+         option,
+         [&target](const std::string& text) -> Result<void> {
+           std::size_t begin = 0;
+           while (begin <= text.size()) {
+             const std::size_t end = std::min(text.find(',', begin), text.size());
+             if (begin == end) {
+               return Error{Errc::kInvalidArgument, 0, "'" + text + "' has an empty name"};
+             }
+             target.push_back(text.substr(begin, end - begin));
+             begin = end + 1;
+           }
+           return {};
+         },
+         description)
+      .type_name("NAME,...");
+}
 
 Result<ExitCode> list(Context& context) {
   Json items = Json::array();
@@ -85,6 +111,58 @@ Result<ExitCode> report(const ExperimentOptions& options, Context& context) {
   return show(outcome, context.output);
 }
 
+Json to_json(const experiments::CellComparison& cell) {
+  return {{"cell", cell.cell},
+          {"metric", cell.metric},
+          {"before_trials", cell.before_trials},
+          {"after_trials", cell.after_trials},
+          {"before", cell.before},
+          {"after", cell.after},
+          {"ratio", cell.ratio.estimate},
+          {"low", cell.ratio.low},
+          {"high", cell.ratio.high},
+          {"cliffs_delta", cell.cliffs_delta},
+          {"minimum_detectable_effect", cell.minimum_detectable_effect},
+          {"verdict", experiments::name_of(cell.verdict)}};
+}
+
+Result<ExitCode> compare(const ExperimentOptions& options, Context& context) {
+  STASIS_ASSIGN(const experiments::Comparison comparison,
+                experiments::compare(options.before, options.after, options.compare));
+  Json cells = Json::array();
+  for (const experiments::CellComparison& cell : comparison.cells) {
+    cells.push_back(to_json(cell));
+  }
+  Json& json = context.output.json();
+  json["experiment"] = comparison.experiment;
+  json["before"] = comparison.before;
+  json["after"] = comparison.after;
+  json["threshold"] = comparison.options.threshold;
+  json["paired"] = comparison.options.paired;
+  json["differences"] = comparison.differences;
+  json["warnings"] = comparison.warnings;
+  json["worse"] = comparison.worse;
+  json["better"] = comparison.better;
+  json["undecided"] = comparison.undecided;
+  json["mean_ratio"] = comparison.mean_ratio ? Json(*comparison.mean_ratio) : Json();
+  json["cells"] = std::move(cells);
+  context.output.text(comparison.summary);
+  return comparison.worse > 0 ? ExitCode::kNegative : ExitCode::kOk;
+}
+
+// A percentage as people write it, into a share of 1.
+Result<void> parse_percent(const std::string& text, double& target) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, failed] = std::from_chars(text.data(), end, value);
+  if (failed != std::errc{} || stopped != end || !(value >= 0) || value >= 100) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "'" + text + "' is not a percentage from 0 to below 100"};
+  }
+  target = value / 100;
+  return {};
+}
+
 }  // namespace
 
 CommandFunction add_experiment(CommandOptions& app) {
@@ -106,7 +184,14 @@ CommandFunction add_experiment(CommandOptions& app) {
   run_command
       .add_option("--backend", options->run.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
       .type_name("NAME");
-  add_count(run_command, "--trials", options->trials, 100000, "Of each cell; 0: the scale's");
+  add_count(run_command, "-n,--n,--trials", options->trials, 100000, "Of each cell [30; quick: 5]");
+  experiments::Selection& selection = options->run.selection;
+  add_names(run_command, "--policies", selection.policies,
+            "Restore policies to compare, where the experiment does");
+  add_names(run_command, "--profile,--profiles", selection.profiles,
+            "Workloads, where the experiment has them: reap, faasnap/json, FILE.json, ...");
+  add_names(run_command, "--trackers", selection.trackers,
+            "Dirty trackers to compare, where the experiment does");
   run_command.add_option("--seed", options->run.seed, "Of the order of trials [1]");
   run_command
       .add_option("--scratch", options->run.scratch_directory,
@@ -123,13 +208,41 @@ CommandFunction add_experiment(CommandOptions& app) {
   report_command.footer(
       "Examples:\n"
       "  $ stasis experiment report results\n");
+  CommandOptions compare_command =
+      app.add_command("compare", "Hold one run against another of the same experiment");
+  compare_command.add_option("BEFORE", options->before, "Directory of a run")
+      .required()
+      .type_name("");
+  compare_command.add_option("AFTER", options->after, "Directory of the run to be judged")
+      .required()
+      .type_name("");
+  compare_command
+      .add_option(
+          "--threshold",
+          [options = options.get()](const std::string& text) {
+            return parse_percent(text, options->compare.threshold);
+          },
+          "By how much a cell must differ to count, with all of its interval [5]")
+      .type_name("PERCENT");
+  compare_command.add_flag("--paired", options->compare.paired,
+                           "Pair values by block: for runs that were made block by block in turn");
+  compare_command.footer(
+      "Exit status 1 if a cell has become worse by more than the threshold, as far as the 95 % "
+      "interval\n"
+      "of the ratio of medians tells. A cell whose interval is too wide is undecided.\n\n"
+      "Examples:\n"
+      "  $ stasis experiment compare before after\n");
   app.footer(
       "Examples:\n"
       "  $ stasis experiment list\n"
       "  $ stasis experiment run restore_latency --quick --out results\n");
-  return [options, list_command, report_command](Context& context) -> Result<ExitCode> {
+  return [options, list_command, report_command,
+          compare_command](Context& context) -> Result<ExitCode> {
     if (list_command.given()) {
       return list(context);
+    }
+    if (compare_command.given()) {
+      return compare(*options, context);
     }
     return report_command.given() ? report(*options, context) : run(*options, context);
   };

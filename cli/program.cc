@@ -8,10 +8,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <numeric>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "core/names.h"
 #include "session/build_info.h"
 
 namespace stasis::cli {
@@ -24,7 +24,7 @@ struct CommandEntry {
   CommandFunction (*add)(CommandOptions&);
 };
 
-constexpr std::array<CommandEntry, 12> kCommands = {{
+constexpr std::array<CommandEntry, 13> kCommands = {{
     {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
     {"run", "Start a guest or a Linux program, send it requests, save it", add_run},
     {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
@@ -36,7 +36,8 @@ constexpr std::array<CommandEntry, 12> kCommands = {{
     {"merge", "Write a snapshot and its parents as one full snapshot", add_merge},
     {"policy", "List restore policies and show what each is composed of", add_policy},
     {"trace", "Record which pages a restored guest touches, in order", add_trace},
-    {"experiment", "List and run the measurements", add_experiment},
+    {"experiment", "List, run and compare the measurements", add_experiment},
+    {"report", "Render runs of experiments as one page", add_report},
 }};
 
 std::string exit_code_help() {
@@ -53,21 +54,6 @@ std::string exit_code_help() {
          "  $ stasis run hello\n";
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 // The first word that is not an option: the command. Empty: there is none.
 std::string command_word(const std::vector<std::string>& words) {
   const auto word = std::find_if(words.begin(), words.end(),
@@ -80,18 +66,14 @@ std::optional<std::string> unknown_command(const std::string& word) {
   if (word.empty()) {
     return std::nullopt;
   }
-  std::string_view closest;
-  std::size_t best = 3;  // Further away is not a typing error.
+  std::vector<std::string_view> names;
   for (const CommandEntry& entry : kCommands) {
     if (word == entry.name) {
       return std::nullopt;
     }
-    const std::size_t distance = edit_distance(word, entry.name);
-    if (distance < best) {
-      best = distance;
-      closest = entry.name;
-    }
+    names.push_back(entry.name);
   }
+  const std::string_view closest = closest_name(word, names);
   return closest.empty() ? fmt::format("'{}' is not a command", word)
                          : fmt::format("'{}' is not a command; did you mean '{}'?", word, closest);
 }

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
+#include "experiments/catalog.h"
 #include "experiments/harness/driver.h"
 #include "experiments/harness/host_facts.h"
 #include "experiments/harness/run_directory.h"
 #include "experiments/harness/scratch.h"
 #include "experiments/report/run_report.h"
-#include "experiments/restore_latency/cells.h"
 #include "session/backends.h"
 #include "session/build_info.h"
 
@@ -20,35 +18,6 @@ constexpr std::uint32_t kFullTrials = 30;
 constexpr std::uint32_t kQuickTrials = 5;
 constexpr std::uint32_t kFullWarmupBlocks = 3;
 constexpr std::uint32_t kQuickWarmupBlocks = 1;
-
-using MakeExperiment = Experiment (*)(const Workload&);
-
-struct Entry {
-  const char* name;
-  const char* question;
-  const char* takes;
-  MakeExperiment make;
-};
-
-constexpr std::array<Entry, 2> kExperiments = {
-    Entry{"floor", "What do the parts of a restore cost at the least on this host?",
-          "about 5 min; --quick 20 s", floor_experiment},
-    Entry{"restore_latency",
-          "How long from asking for a restore to the guest's first instruction and first response, "
-          "and what does a save cost, in multiples of the physical floor?",
-          "about 40 min, 6 GiB of disk; --quick 2 min, 600 MiB", restore_latency_experiment}};
-
-Result<const Entry*> find(std::string_view name) {
-  std::string names;
-  for (const Entry& entry : kExperiments) {
-    if (name == entry.name) {
-      return &entry;
-    }
-    names += (names.empty() ? "" : ", ") + std::string(entry.name);
-  }
-  return Error{.code = Errc::kNotFound,
-               .message = fmt::format("no experiment '{}'; there are: {}", name, names)};
-}
 
 // The name of the backend that "auto" means.
 Result<std::string> settle_backend(const std::string& name) {
@@ -65,6 +34,18 @@ Result<std::string> settle_backend(const std::string& name) {
                .message =
                    "no backend is usable on this host (`stasis doctor` says why); --backend "
                    "mock always is, but its times say nothing about real machines"};
+}
+
+Result<Experiment> design(const Definition& definition, const std::string& backend,
+                          const RunOptions& options) {
+  Design design;
+  design.workload =
+      options.scale == Scale::kQuick ? quick_workload(backend) : full_workload(backend);
+  STASIS_ASSIGN(const auto made, session::make_backend(backend));
+  design.capabilities = made->capabilities();
+  STASIS_ASSIGN(design.selection,
+                settle_selection(definition, options.selection, design.capabilities));
+  return definition.design(design);
 }
 
 Plan make_plan(const Experiment& experiment, const std::string& backend,
@@ -116,19 +97,19 @@ std::string verdict_text(const CheckOutcome& check) {
 
 std::vector<ExperimentInfo> list() {
   std::vector<ExperimentInfo> infos;
-  infos.reserve(kExperiments.size());
-  for (const Entry& entry : kExperiments) {
-    infos.push_back({.name = entry.name, .question = entry.question, .takes = entry.takes});
+  infos.reserve(all_experiments().size());
+  for (const Definition* definition : all_experiments()) {
+    infos.push_back({.name = std::string(definition->name),
+                     .question = std::string(definition->question),
+                     .takes = std::string(definition->takes)});
   }
   return infos;
 }
 
 Result<RunOutcome> run(std::string_view name, const RunOptions& options) {
-  STASIS_ASSIGN(const Entry* entry, find(name));
+  STASIS_ASSIGN(const Definition* definition, find_experiment(name));
   STASIS_ASSIGN(const std::string backend, settle_backend(options.backend));
-  const Workload workload =
-      options.scale == Scale::kQuick ? quick_workload(backend) : full_workload(backend);
-  const Experiment experiment = entry->make(workload);
+  STASIS_ASSIGN(const Experiment experiment, design(*definition, backend, options));
   const Plan plan = make_plan(experiment, backend, options);
 
   DriverOptions driver;

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
+#include "experiments/floor/long_mode.h"
 #include "kvm/guest_counter.h"
 #include "kvm/kvm_fd.h"
 #include "kvm/kvm_uapi.h"
@@ -80,34 +81,6 @@ void load_program(std::byte* memory, std::uint64_t memory_bytes) {
   std::memcpy(memory + kCode, kProgram.data(), kProgram.size());
 }
 
-// 64-bit mode in ring 3 (Intel SDM vol. 3, 10.8.5 and 3.4.5; AMD APM vol. 2, 14.6). Ring 3, because
-// some KVM implementations run only that natively.
-void set_long_mode(kvm_sregs& sregs) {
-  constexpr std::uint64_t kCr0 = 0x80000033;  // PE, MP, ET, NE, PG.
-  constexpr std::uint64_t kCr4 = 0x620;       // PAE, OSFXSR, OSXMMEXCPT.
-  constexpr std::uint64_t kEfer = 0x500;      // LME, LMA.
-  sregs.cr0 = kCr0;
-  sregs.cr3 = kPml4;
-  sregs.cr4 = kCr4;
-  sregs.efer = kEfer;
-  kvm_segment code{};
-  code.limit = 0xFFFFFFFF;
-  code.selector = 0x33;
-  code.type = 11;  // Execute, read, accessed.
-  code.present = 1;
-  code.dpl = 3;
-  code.s = 1;
-  code.l = 1;
-  code.g = 1;
-  kvm_segment data = code;
-  data.selector = 0x2B;
-  data.type = 3;  // Read, write, accessed.
-  data.l = 0;
-  data.db = 1;
-  sregs.cs = code;
-  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-}
-
 // Notes how long each step took.
 class Steps {
  public:
@@ -126,7 +99,7 @@ Result<void> set_registers(int vcpu) {
   if (::ioctl(vcpu, KVM_GET_SREGS, &sregs) != 0) {
     return refused("KVM_GET_SREGS");
   }
-  set_long_mode(sregs);
+  set_long_mode(sregs, kPml4);
   if (::ioctl(vcpu, KVM_SET_SREGS, &sregs) != 0) {
     return refused("KVM_SET_SREGS");
   }

@@ -21,6 +21,24 @@ bool is_cancelled(const DriverOptions& options) {
   return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
 }
 
+// A process, its guest and the judging of noise; and for each MiB that a trial uses: to back it, to
+// fill it, to read or write it as a file.
+constexpr std::int64_t kTrialNs = 150'000'000;
+constexpr std::int64_t kMibNs = 1'000'000;
+
+// "32 cells x 30 trials + 3 to warm up, 1056 to be made: about 20 min".
+std::string announcement(const Experiment& experiment, const Plan& plan,
+                         std::span<const TrialSlot> open, std::size_t done) {
+  std::string text = fmt::format("{} cells, {} trials of each after {} to warm up",
+                                 plan.cells.size(), plan.trials, plan.warmup_blocks);
+  if (done > 0) {
+    text += fmt::format("; {} are there already", done);
+  }
+  return open.empty() ? text + "; none is to be made"
+                      : fmt::format("{}; {} to be made, about {}", text, open.size(),
+                                    format_duration(estimate_ns(experiment, open)));
+}
+
 // The reply of one trial process. An error of the trial is in the reply; everything that went wrong
 // around it too, because a row must say so.
 TrialReply run_in_process(const TrialRequest& request, const DriverOptions& options) {
@@ -117,6 +135,22 @@ void measure(const PlannedCell& planned, const DriverOptions& options, NoiseMoni
 
 }  // namespace
 
+std::int64_t estimate_ns(const Experiment& experiment, std::span<const TrialSlot> open) {
+  const auto trial_ns = [](std::uint64_t bytes) {
+    return kTrialNs + static_cast<std::int64_t>(bytes >> 20U) * kMibNs;
+  };
+  std::int64_t ns = 0;
+  for (const TrialSlot& slot : open) {
+    ns += trial_ns(experiment.cells[slot.cell].fresh_bytes);
+  }
+  for (const Preparation& preparation : experiment.preparations) {
+    // Memory and the file.
+    const auto bytes = preparation.trial.number("memory_bytes", std::uint64_t{256} << 20U);
+    ns += trial_ns(bytes ? 2 * *bytes : 0);
+  }
+  return ns;
+}
+
 TrialRequest with_scratch(const TrialRequest& request, const std::string& scratch) {
   TrialRequest made = request;
   for (auto& [name, value] : made.parameters) {
@@ -142,10 +176,11 @@ Result<DriverOutcome> drive(const Experiment& experiment, const Plan& plan,
       open.push_back(slot);
     }
   }
+  std::size_t done = slots.size() - open.size();
+  progress.announce(announcement(experiment, plan, open, done));
   if (!open.empty()) {
     STASIS_TRY(prepare(experiment, options, progress));
   }
-  std::size_t done = slots.size() - open.size();
   progress.begin(done, slots.size());
   NoiseMonitor noise;
   for (const TrialSlot& slot : open) {

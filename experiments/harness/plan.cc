@@ -6,6 +6,8 @@
 namespace stasis::experiments {
 namespace {
 
+constexpr std::uint32_t kPlanSchema = 1;
+
 using Json = nlohmann::ordered_json;
 
 Json json_of(const Factors& factors) {
@@ -25,7 +27,7 @@ Factors factors_of(const Json& json) {
 }
 
 Json json_of(const Plan& plan) {
-  Json json{{"schema", 1},
+  Json json{{"schema", kPlanSchema},
             {"experiment", plan.experiment},
             {"backend", plan.backend},
             {"scale", plan.scale},
@@ -77,7 +79,14 @@ std::string to_json_text(const Plan& plan) {
 
 Result<Plan> plan_from_json(std::string_view text, const std::string& path) {
   try {
-    return plan_of(Json::parse(text));
+    const Json json = Json::parse(text);
+    if (const auto schema = json.at("schema").get<std::uint32_t>(); schema != kPlanSchema) {
+      return Error{.code = Errc::kMismatch,
+                   .message = fmt::format("{}: plan schema {}, this program reads {}; use the "
+                                          "version of stasis that made the run, or run it again",
+                                          path, schema, kPlanSchema)};
+    }
+    return plan_of(json);
   } catch (const nlohmann::json::exception& exception) {
     return Error{.code = Errc::kCorruption, .message = path + ": not a plan: " + exception.what()};
   }

@@ -58,6 +58,13 @@ ProgressLine::~ProgressLine() {
   }
 }
 
+void ProgressLine::announce(std::string_view text) {
+  if (stream_ != nullptr) {
+    fmt::print(stream_, "{}: {}\n", label_, text);
+    std::fflush(stream_);
+  }
+}
+
 void ProgressLine::begin(std::size_t done_before, std::size_t total) {
   state_ = {.done = done_before, .total = total, .done_before = done_before, .elapsed_ns = 0};
   began_at_ = clock_.now();

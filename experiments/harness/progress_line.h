@@ -23,8 +23,8 @@ std::string format_progress(std::string_view label, const ProgressState& state,
 // "3 min 20 s", "45 s", "1 h 02 min".
 std::string format_duration(std::int64_t ns);
 
-// Silent during the first second. On a terminal one line, rewritten ten times a second and removed
-// at the end; elsewhere a line every ten seconds. Not thread-safe.
+// Silent during the first second but for announce(). On a terminal one line, rewritten ten times a
+// second and removed at the end; elsewhere a line every ten seconds. Not thread-safe.
 class ProgressLine {
  public:
   // `stream` is borrowed; null: nothing is shown.
@@ -35,6 +35,8 @@ class ProgressLine {
   ProgressLine(ProgressLine&&) = delete;
   ProgressLine& operator=(ProgressLine&&) = delete;
 
+  // A line that stays, before begin(): what is going to be done.
+  void announce(std::string_view text);
   void begin(std::size_t done_before, std::size_t total);
   void update(std::size_t done, std::string_view item);
   // A step before the trials, of unknown length: "preparing 1024M snapshot".

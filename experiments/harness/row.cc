@@ -141,9 +141,11 @@ Result<Row> row_from_json(std::string_view line, const std::string& where) {
   try {
     const Json json = Json::parse(line);
     if (const auto schema = json.at("schema").get<std::uint32_t>(); schema != kRowSchema) {
-      return Error{.code = Errc::kMismatch,
-                   .message = fmt::format("{}: row schema {}, this program reads {}", where, schema,
-                                          kRowSchema)};
+      return Error{
+          .code = Errc::kMismatch,
+          .message = fmt::format("{}: row schema {}, this program reads {}; use the version "
+                                 "of stasis that made the run, or run it again",
+                                 where, schema, kRowSchema)};
     }
     return row_of(json);
   } catch (const nlohmann::json::exception& exception) {

@@ -70,6 +70,34 @@ std::pair<std::vector<double>, std::vector<double>> RowTable::pairs(
   return pairs;
 }
 
+std::map<std::uint32_t, double> RowTable::by_block(const std::string& cell,
+                                                   const std::string& metric) const {
+  std::map<std::uint32_t, double> values;
+  if (const auto rows = by_cell_.find(cell); rows != by_cell_.end()) {
+    for (const auto& [block, row] : rows->second) {
+      if (const auto value = row->metrics.find(metric); value != row->metrics.end()) {
+        values[block] = value->second;
+      }
+    }
+  }
+  return values;
+}
+
+std::pair<std::vector<double>, std::vector<double>> pairs_of(const RowTable& first,
+                                                             const RowTable& second,
+                                                             const std::string& cell,
+                                                             const std::string& metric) {
+  std::pair<std::vector<double>, std::vector<double>> pairs;
+  const std::map<std::uint32_t, double> others = second.by_block(cell, metric);
+  for (const auto& [block, value] : first.by_block(cell, metric)) {
+    if (const auto other = others.find(block); other != others.end()) {
+      pairs.first.push_back(value);
+      pairs.second.push_back(other->second);
+    }
+  }
+  return pairs;
+}
+
 std::size_t RowTable::failed(const std::string& cell) const {
   const auto found = failed_by_cell_.find(cell);
   return found == failed_by_cell_.end() ? 0 : found->second;

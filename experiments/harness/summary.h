@@ -46,6 +46,9 @@ class RowTable {
   [[nodiscard]] std::pair<std::vector<double>, std::vector<double>> pairs(
       const std::string& cell, const std::string& metric, const std::string& other_cell,
       const std::string& other_metric) const;
+  // Of one cell, by block.
+  [[nodiscard]] std::map<std::uint32_t, double> by_block(const std::string& cell,
+                                                         const std::string& metric) const;
   [[nodiscard]] std::span<const Row> rows() const { return rows_; }
   [[nodiscard]] std::size_t failed() const { return failed_; }
   [[nodiscard]] std::size_t tainted() const { return tainted_; }
@@ -61,5 +64,11 @@ class RowTable {
 
 // In the order of the plan; cells without a row have no metrics.
 std::vector<CellSummary> summarize(const Plan& plan, const RowTable& table);
+
+// Values of one cell and metric of the blocks that both runs have: of `first`, of `second`.
+std::pair<std::vector<double>, std::vector<double>> pairs_of(const RowTable& first,
+                                                             const RowTable& second,
+                                                             const std::string& cell,
+                                                             const std::string& metric);
 
 }  // namespace stasis::experiments

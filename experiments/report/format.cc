@@ -7,34 +7,6 @@
 namespace stasis::experiments {
 namespace {
 
-struct Unit {
-  double scale = 1;
-  std::string_view name;
-};
-
-Unit unit_of(std::string_view metric, double value) {
-  const double size = std::abs(value);
-  if (metric.ends_with("_ns")) {
-    if (size >= 1e9) {
-      return {1e-9, "s"};
-    }
-    if (size >= 1e6) {
-      return {1e-6, "ms"};
-    }
-    return size >= 1e3 ? Unit{1e-3, "us"} : Unit{1, "ns"};
-  }
-  if (metric.ends_with("_bytes") || metric == "bytes") {
-    if (size >= 1024.0 * 1024 * 1024) {
-      return {1 / (1024.0 * 1024 * 1024), "GiB"};
-    }
-    if (size >= 1024.0 * 1024) {
-      return {1 / (1024.0 * 1024), "MiB"};
-    }
-    return size >= 1024 ? Unit{1 / 1024.0, "KiB"} : Unit{1, "B"};
-  }
-  return {1, ""};
-}
-
 // Three significant digits, without an exponent in the ranges that occur.
 std::string digits(double value) {
   const double size = std::abs(value);
@@ -61,16 +33,39 @@ std::string with_unit(const std::string& text, std::string_view unit) {
 
 }  // namespace
 
+Unit unit_of(std::string_view metric, double value) {
+  const double size = std::abs(value);
+  if (metric.ends_with("_ns")) {
+    if (size >= 1e9) {
+      return {1e9, "s"};
+    }
+    if (size >= 1e6) {
+      return {1e6, "ms"};
+    }
+    return size >= 1e3 ? Unit{1e3, "us"} : Unit{1, "ns"};
+  }
+  if (metric.ends_with("_bytes") || metric == "bytes") {
+    if (size >= 1024.0 * 1024 * 1024) {
+      return {1024.0 * 1024 * 1024, "GiB"};
+    }
+    if (size >= 1024.0 * 1024) {
+      return {1024.0 * 1024, "MiB"};
+    }
+    return size >= 1024 ? Unit{1024.0, "KiB"} : Unit{1, "B"};
+  }
+  return {1, ""};
+}
+
 std::string format_value(std::string_view metric, double value) {
   const Unit unit = unit_of(metric, value);
-  return with_unit(digits(value * unit.scale), unit.name);
+  return with_unit(digits(value / unit.divisor), unit.name);
 }
 
 std::string format_interval(std::string_view metric, const Interval& interval) {
   const Unit unit = unit_of(metric, interval.estimate);
-  return with_unit(
-      fmt::format("{} - {}", digits(interval.low * unit.scale), digits(interval.high * unit.scale)),
-      unit.name);
+  return with_unit(fmt::format("{} - {}", digits(interval.low / unit.divisor),
+                               digits(interval.high / unit.divisor)),
+                   unit.name);
 }
 
 std::string format_ratio(double ratio) {

@@ -9,6 +9,15 @@
 
 namespace stasis::experiments {
 
+// What a metric's values are divided by to be read, and the name of the unit; empty for a count.
+// Value.
+struct Unit {
+  double divisor = 1;
+  std::string_view name;
+};
+// The unit for a value of this size, by the end of the metric's name.
+Unit unit_of(std::string_view metric, double value);
+
 // By the unit at the end of the metric's name: "1.23 ms", "64.0 MiB", "17".
 std::string format_value(std::string_view metric, double value);
 // "1.20 - 1.27 ms", in the unit of the estimate.

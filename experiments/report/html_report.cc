@@ -1,152 +1,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 #include <string_view>
 
+#include "experiments/report/bar_chart.h"
+#include "experiments/report/chart.h"
 #include "experiments/report/format.h"
+#include "experiments/report/html_page.h"
 #include "experiments/report/report.h"
 
 namespace stasis::experiments {
 namespace {
-
-constexpr std::string_view kStyle = R"(
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #57606a; --rule: #d0d7de;
-  --bar: #4f81bd; --floor: #9aa5b1; --pass: #1a7f37; --fail: #b3261e; --warn: #9a6700; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --soft: #8d96a0;
-  --rule: #30363d; --bar: #6ca4e8; --floor: #5b6672; --pass: #3fb950; --fail: #ff7b72;
-  --warn: #d29922; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--rule);
-  vertical-align: top; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-.banner { border: 2px solid var(--fail); color: var(--fail); padding: .6rem 1rem; font-weight: 600; }
-.pass { color: var(--pass); font-weight: 600; } .fail { color: var(--fail); font-weight: 600; }
-.na, .soft { color: var(--soft); } .warn { color: var(--warn); }
-svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
-svg .bar { fill: var(--bar); } svg .floorbar { fill: var(--floor); }
-svg .line { stroke: var(--ink); stroke-width: 1.5; } svg .grid { stroke: var(--rule); }
-svg .soft { fill: var(--soft); }
-.scroll { overflow-x: auto; }
-)";
-
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char character : text) {
-    switch (character) {
-      case '&':
-        safe += "&amp;";
-        break;
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      default:
-        safe += character;
-    }
-  }
-  return safe;
-}
-
-const MetricSummary* headline_of(const CellSummary& cell) {
-  const auto found = cell.metrics.find(cell.cell.headline);
-  return found == cell.metrics.end() ? nullptr : &found->second;
-}
-
-// The part of a cell's id that says what kind of bars belong together: "restore/lazy".
-std::string group_of(const std::string& id) {
-  const std::size_t first = id.find('/');
-  const std::size_t second = first == std::string::npos ? first : id.find('/', first + 1);
-  return id.starts_with("floor/") ? "floor" : id.substr(0, second);
-}
-
-// Horizontal bars of one group on a common scale that begins at zero, with the interval as a line
-// and the floor as a grey bar below.
-class BarChart {
- public:
-  explicit BarChart(std::vector<const CellSummary*> cells) : cells_(std::move(cells)) {
-    for (const CellSummary* cell : cells_) {
-      greatest_ = std::max(greatest_, headline_of(*cell)->median.high);
-    }
-  }
-
-  [[nodiscard]] std::string render(const std::string& title) const {
-    const double height = kTop + kRow * static_cast<double>(cells_.size()) + 8;
-    std::string svg = fmt::format(
-        R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}: medians with 95 % intervals">)",
-        kWidth, height, escaped(title));
-    double y = kTop;
-    for (const CellSummary* cell : cells_) {
-      svg += bar(*cell, y);
-      y += kRow;
-    }
-    return svg + "</svg>\n";
-  }
-
- private:
-  static constexpr double kWidth = 960, kLabel = 330, kValue = 150, kRow = 26, kTop = 6;
-
-  [[nodiscard]] double length(double value) const {
-    return greatest_ <= 0 ? 0 : std::max(0.0, value) / greatest_ * (kWidth - kLabel - kValue);
-  }
-
-  [[nodiscard]] std::string bar(const CellSummary& cell, double y) const {
-    const MetricSummary& metric = *headline_of(cell);
-    const std::string& name = cell.cell.headline;
-    const double end = kLabel + length(metric.median.estimate);
-    std::string svg =
-        fmt::format(R"(<text x="{:.0f}" y="{:.1f}" text-anchor="end">{}</text>)"
-                    R"(<rect class="bar" x="{}" y="{:.1f}" width="{:.1f}" height="13"/>)",
-                    kLabel - 8, y + 13, escaped(cell.cell.id), kLabel, y + 2, end - kLabel);
-    if (cell.times_floor && cell.times_floor->estimate > 0) {
-      svg +=
-          fmt::format(R"(<rect class="floorbar" x="{}" y="{:.1f}" width="{:.1f}" height="4"/>)",
-                      kLabel, y + 16, length(metric.median.estimate / cell.times_floor->estimate));
-    }
-    svg += fmt::format(
-        R"(<line class="line" x1="{0:.1f}" x2="{1:.1f}" y1="{2:.1f}" y2="{2:.1f}"/>)",
-        kLabel + length(metric.median.low), kLabel + length(metric.median.high), y + 8.5);
-    const std::string times =
-        cell.times_floor ? ", " + format_ratio(cell.times_floor->estimate) : std::string();
-    svg += fmt::format(R"(<text x="{:.1f}" y="{:.1f}">{}{}</text>)",
-                       kLabel + length(metric.median.high) + 6, y + 13,
-                       format_value(name, metric.median.estimate), times);
-    return svg;
-  }
-
-  std::vector<const CellSummary*> cells_;
-  double greatest_ = 0;
-};
-
-std::string charts(const ReportData& data) {
-  std::vector<std::string> order;
-  std::map<std::string, std::vector<const CellSummary*>> groups;
-  for (const CellSummary& cell : data.cells) {
-    if (headline_of(cell) == nullptr) {
-      continue;
-    }
-    const std::string group = group_of(cell.cell.id);
-    if (!groups.contains(group)) {
-      order.push_back(group);
-    }
-    groups[group].push_back(&cell);
-  }
-  std::string html;
-  for (const std::string& group : order) {
-    html += fmt::format("<h3>{}</h3>\n<div class=\"scroll\">{}</div>\n", escaped(group),
-                        BarChart(groups[group]).render(group));
-  }
-  return html;
-}
 
 std::string checks_table(const std::vector<CheckOutcome>& checks) {
   std::string html =
@@ -175,13 +39,14 @@ std::string cells_table(const std::vector<CellSummary>& cells) {
   for (const CellSummary& cell : cells) {
     const MetricSummary* metric = headline_of(cell);
     if (metric == nullptr) {
-      html += fmt::format("<tr><td>{}</td><td colspan=\"9\" class=\"warn\">{}</td></tr>\n",
-                          escaped(cell.cell.id), cell.failed > 0 ? "failed" : "not measured");
+      html +=
+          fmt::format("<tr><td class=\"id\">{}</td><td colspan=\"9\" class=\"warn\">{}</td></tr>\n",
+                      escaped(cell.cell.id), cell.failed > 0 ? "failed" : "not measured");
       continue;
     }
     const std::string& name = cell.cell.headline;
     html += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>"
+        "<tr><td class=\"id\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.0f} %</td></tr>\n",
         escaped(cell.cell.id), escaped(name), metric->trials, cell.tainted,
@@ -233,21 +98,111 @@ std::string noise_section(const ReportData& data) {
   return html + "</ul>\n";
 }
 
-}  // namespace
+std::string tile(std::string_view value, std::string_view name, std::string_view style = {}) {
+  return fmt::format("<div class=\"tile\"><b class=\"{}\">{}</b><span>{}</span></div>\n", style,
+                     escaped(value), escaped(name));
+}
 
-std::string render_html(const ReportData& data) {
+std::size_t count(const std::vector<CheckOutcome>& checks, CheckOutcome::Verdict verdict) {
+  return static_cast<std::size_t>(
+      std::count_if(checks.begin(), checks.end(),
+                    [&](const CheckOutcome& check) { return check.verdict == verdict; }));
+}
+
+// What a glance should tell.
+std::string tiles(const ReportData& data) {
+  using Verdict = CheckOutcome::Verdict;
+  std::string html = "<div class=\"tiles\">\n";
+  html += tile(fmt::format("{}", data.cells.size()), "cells");
+  html += tile(fmt::format("{}", data.rows), "trials that count");
+  html += tile(fmt::format("{}", data.tainted), "met a busy host", data.tainted > 0 ? "warn" : "");
+  html += tile(fmt::format("{}", data.failed), "failed", data.failed > 0 ? "fail" : "");
+  if (!data.checks.empty()) {
+    const std::size_t failed = count(data.checks, Verdict::kFail);
+    html += tile(fmt::format("{} of {}", count(data.checks, Verdict::kPass),
+                             data.checks.size() - count(data.checks, Verdict::kNotApplicable)),
+                 "checks pass", failed > 0 ? "warn" : "pass");
+  }
+  return html + "</div>\n";
+}
+
+std::string figure(const ReportFigure& figure) {
+  const std::string svg = render(figure.chart);
+  return svg.empty() ? std::string()
+                     : fmt::format("<figure><figcaption><b>{}</b>{}</figcaption>{}</figure>\n",
+                                   escaped(figure.title), escaped(figure.caption), svg);
+}
+
+std::string figures(const std::vector<ReportFigure>& figures) {
+  std::string html;
+  for (const ReportFigure& each : figures) {
+    html += figure(each);
+  }
+  return html.empty() ? html : "<div class=\"figures\">\n" + html + "</div>\n";
+}
+
+std::string comparison_section(const Comparison& comparison) {
+  using Verdict = CellComparison::Verdict;
+  ForestPlot plot{.title = "Ratio of medians, after / before, with 95 % intervals",
+                  .threshold = comparison.options.threshold,
+                  .rows = {}};
+  std::string rows;
+  for (const CellComparison& cell : comparison.cells) {
+    const char* style = cell.verdict == Verdict::kWorse    ? "fail"
+                        : cell.verdict == Verdict::kBetter ? "pass"
+                                                           : "na";
+    if (cell.verdict != Verdict::kMissing) {
+      plot.rows.push_back({.name = cell.cell, .ratio = cell.ratio, .style = style});
+    }
+    rows += fmt::format(
+        "<tr><td class=\"id\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>"
+        "<td class=\"n\">{:.3f} ({:.3f} - {:.3f})</td><td class=\"n\">{:+.2f}</td>"
+        "<td class=\"n\">{:.1f} %</td><td class=\"{}\">{}</td></tr>\n",
+        escaped(cell.cell), format_value(cell.metric, cell.before),
+        format_value(cell.metric, cell.after), cell.ratio.estimate, cell.ratio.low, cell.ratio.high,
+        cell.cliffs_delta, 100 * cell.minimum_detectable_effect, style, name_of(cell.verdict));
+  }
   std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-      "<title>Stasis: {0}</title>\n<style>{1}</style></head><body>\n<h1>Stasis: {0}</h1>\n",
-      escaped(data.plan.experiment), kStyle);
-  html += fmt::format(
-      "<p class=\"soft\">Backend {}, {} run, seed {}. Medians with 95 % bootstrap intervals (BCa); "
-      "multiples of a floor are medians of ratios paired by block.</p>\n",
-      escaped(data.plan.backend), escaped(data.plan.scale), data.plan.seed);
+      "<h2>Against {}</h2>\n<p>{} cells are worse and {} better by more than {:.3g} %; {} are "
+      "undecided.{}</p>\n<ul>\n",
+      escaped(comparison.before), comparison.worse, comparison.better,
+      100 * comparison.options.threshold, comparison.undecided,
+      comparison.mean_ratio
+          ? fmt::format(" Geometric mean of the ratios: {:.3f}.", *comparison.mean_ratio)
+          : std::string());
+  for (const std::string& line : comparison.differences) {
+    html += fmt::format("<li class=\"soft\">differs: {}</li>\n", escaped(line));
+  }
+  for (const std::string& line : comparison.warnings) {
+    html += fmt::format("<li class=\"warn\">{}</li>\n", escaped(line));
+  }
+  return html + "</ul>\n<div class=\"scroll\">" + render(plot) +
+         "</div>\n<div class=\"scroll\"><table><tr><th>cell</th><th class=\"n\">before</th>"
+         "<th class=\"n\">after</th><th class=\"n\">ratio (95 % interval)</th>"
+         "<th class=\"n\">Cliff's delta</th><th "
+         "class=\"n\">detectable</th><th>verdict</th></tr>\n" +
+         rows + "</table></div>\n";
+}
+
+std::string header(const ReportData& data) {
+  return fmt::format(
+      "<h1>Stasis: {}</h1>\n<p>{}</p>\n<p class=\"soft\">Backend {}, {} run, seed {}. Medians with "
+      "95 % bootstrap intervals (BCa); multiples of a floor are medians of ratios paired by "
+      "block.</p>\n",
+      escaped(data.plan.experiment), escaped(data.question), escaped(data.plan.backend),
+      escaped(data.plan.scale), data.plan.seed);
+}
+
+std::string body(const ReportData& data) {
+  std::string html;
   if (!data.not_quotable_because.empty()) {
     html += fmt::format("<p class=\"banner\">Not quotable: {}</p>\n",
                         escaped(data.not_quotable_because));
+  }
+  html += tiles(data);
+  html += figures(data.figures);
+  if (data.comparison) {
+    html += comparison_section(*data.comparison);
   }
   if (!data.checks.empty()) {
     html +=
@@ -255,14 +210,63 @@ std::string render_html(const ReportData& data) {
         "run may decide otherwise.</p>\n" +
         checks_table(data.checks);
   }
+  if (const std::string phases = render(data.phases); !phases.empty()) {
+    html += fmt::format(
+        "<h2>Where a restore's time goes</h2>\n<p class=\"soft\">{}</p>\n<div class=\"scroll\">{}"
+        "</div>\n",
+        escaped(data.phases.title), phases);
+  }
   html +=
       "<h2>Medians</h2>\n<p class=\"soft\">Line: 95 % interval. Grey: the physical floor, "
       "where there is one.</p>\n" +
-      charts(data);
+      bar_charts(data.cells);
+  if (const std::string distributions = figures(data.distributions); !distributions.empty()) {
+    html +=
+        "<h2>Distributions</h2>\n<p class=\"soft\">The share of trials that took at most so "
+        "long.</p>\n" +
+        distributions;
+  }
   html += "<h2>Cells</h2>\n" + cells_table(data.cells) + all_metrics(data.cells);
   html += "<h2>Trials</h2>\n" + noise_section(data);
-  html += "<h2>Host</h2>\n" + facts_table(data.host);
-  return html + "</body></html>\n";
+  if (!data.rows_link.empty()) {
+    html += fmt::format("<p>Every trial, one JSON object a line: <a href=\"{0}\">{0}</a></p>\n",
+                        escaped(data.rows_link));
+  }
+  return html + "<h2>Host</h2>\n" + facts_table(data.host);
+}
+
+}  // namespace
+
+std::string render_html(const ReportData& data) {
+  return html_page("Stasis: " + data.plan.experiment,
+                   "<header>" + header(data) + "</header>\n" + body(data));
+}
+
+std::string render_html(std::span<const ReportData> runs) {
+  if (runs.size() == 1) {
+    return render_html(runs.front());
+  }
+  std::string html = fmt::format(
+      "<header><h1>Stasis: {} runs</h1></header>\n<nav><div class=\"scroll\"><table><tr>"
+      "<th>experiment</th><th>question</th><th class=\"n\">cells</th><th class=\"n\">trials</th>"
+      "<th class=\"n\">checks</th><th>quotable</th></tr>\n",
+      runs.size());
+  std::string sections;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const ReportData& run = runs[i];
+    html += fmt::format(
+        "<tr><td><a href=\"#run{}\">{}</a></td><td>{}</td><td class=\"n\">{}</td>"
+        "<td class=\"n\">{}</td><td class=\"n\">{} pass, {} fail</td><td "
+        "class=\"{}\">{}</td></tr>\n",
+        i, escaped(run.plan.experiment), escaped(run.question), run.cells.size(), run.rows,
+        count(run.checks, CheckOutcome::Verdict::kPass),
+        count(run.checks, CheckOutcome::Verdict::kFail),
+        run.not_quotable_because.empty() ? "pass" : "warn",
+        run.not_quotable_because.empty() ? "yes" : escaped("no: " + run.not_quotable_because));
+    sections += fmt::format("<section class=\"run\" id=\"run{}\">{}{}</section>\n", i, header(run),
+                            body(run));
+  }
+  return html_page("Stasis: runs", html + "</table></div></nav>\n" + sections);
 }
 
 }  // namespace stasis::experiments

@@ -8,10 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "experiments/catalog.h"
 #include "experiments/harness/host_facts.h"
 #include "experiments/harness/text_file.h"
+#include "experiments/report/figures.h"
 #include "experiments/report/report.h"
-#include "experiments/restore_latency/checks.h"
 
 namespace stasis::experiments {
 namespace {
@@ -20,6 +21,8 @@ namespace {
 constexpr std::uint32_t kTrialsMin = 30;
 // Above this share of tainted trials a run must not be quoted: its medians may be the noise's.
 constexpr double kTaintedShareMax = 0.1;
+// More lines in one distribution cannot be told apart.
+constexpr std::size_t kDistributionLinesMax = 8;
 
 std::string not_quotable_because(const Plan& plan, const RowTable& table, bool interrupted,
                                  bool complete) {
@@ -83,31 +86,37 @@ void add_trouble(const RowTable& table, std::span<const Row> rows, ReportData& d
 
 }  // namespace
 
-Result<RunOutcome> summarize_run(const std::string& directory, RunEnd end) {
-  const bool interrupted = end == RunEnd::kInterrupted;
+ReportData make_report(const LoadedRun& run, RunEnd end) {
+  const RowTable table = run.table();
+  ReportData data;
+  data.plan = run.plan;
+  data.host = run.host;
+  data.cells = summarize(run.plan, table);
+  data.checks = check_rows(run.plan, table);
+  data.rows = table.rows().size();
+  data.tainted = table.tainted();
+  data.failed = table.failed();
+  add_trouble(table, run.rows, data);
+  data.not_quotable_because = not_quotable_because(run.plan, table, end == RunEnd::kInterrupted,
+                                                   is_complete(run.plan, data.cells));
+  if (const auto definition = find_experiment(run.plan.experiment)) {
+    data.question = (*definition)->question;
+    for (const Figure& figure : (*definition)->figures) {
+      data.figures.push_back(make_figure(figure, data.cells));
+    }
+    share_styles(data.figures);
+  }
+  data.phases = phases_of(data.cells);
+  data.distributions = distributions_of(run.plan, table, kDistributionLinesMax);
+  return data;
+}
+
+RunOutcome outcome_of(const std::string& directory, const ReportData& data) {
   RunOutcome outcome;
   outcome.directory = directory;
   outcome.rows_path = directory + "/rows.jsonl";
   outcome.html_path = directory + "/report.html";
   outcome.text_path = directory + "/report.txt";
-  outcome.interrupted = interrupted;
-  STASIS_ASSIGN(const std::string plan_text, read_text_file(directory + "/plan.json"));
-  STASIS_ASSIGN(const Plan plan, plan_from_json(plan_text, directory + "/plan.json"));
-  STASIS_ASSIGN(const std::vector<Row> rows, read_rows(outcome.rows_path));
-  STASIS_ASSIGN(HostFacts host, read_host_facts(outcome.rows_path));
-
-  const RowTable table(plan, rows);
-  ReportData data;
-  data.plan = plan;
-  data.host = std::move(host);
-  data.cells = summarize(plan, table);
-  data.checks = evaluate_checks(plan, table);
-  data.rows = table.rows().size();
-  data.tainted = table.tainted();
-  data.failed = table.failed();
-  add_trouble(table, rows, data);
-  data.not_quotable_because =
-      not_quotable_because(plan, table, interrupted, is_complete(plan, data.cells));
   outcome.summary = render_text(data);
   outcome.checks = data.checks;
   outcome.rows = data.rows;
@@ -115,6 +124,15 @@ Result<RunOutcome> summarize_run(const std::string& directory, RunEnd end) {
   outcome.failed_rows = data.failed;
   outcome.not_quotable_because = data.not_quotable_because;
   outcome.quotable = data.not_quotable_because.empty();
+  return outcome;
+}
+
+Result<RunOutcome> summarize_run(const std::string& directory, RunEnd end) {
+  STASIS_ASSIGN(const LoadedRun run, load_run(directory));
+  ReportData data = make_report(run, end);
+  data.rows_link = "rows.jsonl";
+  RunOutcome outcome = outcome_of(directory, data);
+  outcome.interrupted = end == RunEnd::kInterrupted;
   STASIS_TRY(write_text_file(outcome.text_path, outcome.summary));
   STASIS_TRY(write_text_file(outcome.html_path, render_html(data)));
   return outcome;

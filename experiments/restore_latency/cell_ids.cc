@@ -1,35 +1,10 @@
-// The sizes of workloads, and the names of cells that checks and floors refer to.
+// The names of cells that checks and floors refer to.
 #include <fmt/format.h>
 
 #include "experiments/restore_latency/cells.h"
 
 namespace stasis::experiments {
 
-Workload full_workload(const std::string& backend) {
-  Workload workload{.backend = backend,
-                    .sizes = {},
-                    .has_bare_kvm_floor = backend == "kvm",
-                    .is_toy = backend == "mock"};
-  if (workload.is_toy) {
-    workload.sizes = {.small_mib = 32, .middle_mib = 64, .large_mib = 128};
-  }
-  return workload;
-}
-
-Workload quick_workload(const std::string& backend) {
-  Workload workload = full_workload(backend);
-  workload.sizes = workload.is_toy ? Sizes{.small_mib = 16, .middle_mib = 32, .large_mib = 64}
-                                   : Sizes{.small_mib = 64, .middle_mib = 128, .large_mib = 256};
-  return workload;
-}
-
-Workload workload_of(const Plan& plan) {
-  return plan.scale == "quick" ? quick_workload(plan.backend) : full_workload(plan.backend);
-}
-
-std::string size_name(std::uint64_t mib) {
-  return fmt::format("{}M", mib);
-}
 std::string bare_kvm_id(std::uint64_t mib) {
   return "floor/bare_kvm/" + size_name(mib);
 }

@@ -5,170 +5,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "experiments/restore_latency/checks.h"
+
 namespace stasis::experiments {
 namespace {
-
-constexpr std::uint64_t kPagesPerMib = 256;
-// Of a guest's memory, what its own program, stacks and mailbox need and the pages that pagetoucher
-// numbers therefore do not cover, with room to spare.
-constexpr std::uint64_t kReservedMib = 8;
-// What a trial's process needs beside guest memory.
-constexpr std::uint64_t kProcessMib = 64;
-
-std::string bytes_of(std::uint64_t mib) {
-  return std::to_string(mib << 20U);
-}
-
-std::string on_off(bool on) {
-  return on ? "on" : "off";
-}
-
-std::uint64_t usable_mib(std::uint64_t mib) {
-  return mib - kReservedMib;
-}
-
-// A request that visits `percent` of the guest's pages in random order and writes to 30 % of them;
-// 0 percent: one page.
-std::string touch_request(std::uint64_t mib, std::uint32_t percent) {
-  if (percent == 0) {
-    return "touch count=1";
-  }
-  const std::uint64_t pages = usable_mib(mib) * kPagesPerMib;
-  const std::uint64_t count = std::max<std::uint64_t>(1, pages * percent / 100);
-  return fmt::format("touch count={} stride={} order=random seed=7 write=30", count, pages / count);
-}
-
-// A request that writes to `percent` of the guest's pages: the first ones, or single pages at equal
-// distances all over memory, which is the hard case for extents.
-std::string dirty_request(std::uint64_t mib, std::uint32_t percent, Spread spread) {
-  const std::uint64_t pages = usable_mib(mib) * kPagesPerMib;
-  const std::uint64_t count = std::max<std::uint64_t>(1, pages * percent / 100);
-  return fmt::format("touch count={} stride={} order=random seed=9 write=1", count,
-                     spread == Spread::kScattered ? pages / count : 1);
-}
-
-// Collects the cells and what they need.
-class Builder {
- public:
-  Builder(std::string name, const Workload& workload) : workload_(workload) {
-    experiment_.name = std::move(name);
-  }
-  Experiment finish() && { return std::move(experiment_); }
-
-  // A full snapshot: of `mib` with its first `filled_mib` not zero.
-  void full_snapshot(const std::string& name, std::uint64_t mib, std::uint64_t filled_mib,
-                     const std::string& extra, const std::string& layout,
-                     const std::string& codec) {
-    TrialRequest request{.kind = "prepare"};
-    request.parameters = {{"backend", workload_.backend},
-                          {"guest", workload_.is_toy ? "toy:counter" : "pagetoucher"},
-                          {"memory_bytes", bytes_of(mib)},
-                          {"out", "@/" + name},
-                          {"layout", layout},
-                          {"codec", codec},
-                          {"threads", "2"}};
-    if (!workload_.is_toy) {
-      request.parameters["arguments"] =
-          fmt::format("{} seed=3{}", filled_mib, extra.empty() ? "" : " " + extra);
-    }
-    experiment_.preparations.push_back(
-        {.what = "the snapshot " + name, .product = name, .trial = std::move(request)});
-  }
-  void diff_snapshot(const std::string& name, const std::string& parent, std::uint64_t mib) {
-    TrialRequest request{.kind = "save_diff"};
-    request.parameters = {{"backend", workload_.backend},
-                          {"snapshot", "@/" + parent},
-                          {"tracker", "auto"},
-                          {"request", dirty(mib, 10, Spread::kScattered)},
-                          {"out", "@/" + name},
-                          {"keep", "yes"}};
-    experiment_.preparations.push_back({.what = "the differential snapshot " + name,
-                                        .product = name,
-                                        .trial = std::move(request)});
-  }
-
-  // A trial may take `fresh_mib` MiB of memory, and room for itself.
-  PlannedCell& add(std::uint64_t fresh_mib, std::string id, Factors factors, std::string headline,
-                   TrialRequest trial) {
-    trial.parameters.emplace("backend", workload_.backend);
-    experiment_.cells.push_back({.cell = {.id = std::move(id),
-                                          .factors = std::move(factors),
-                                          .headline = std::move(headline),
-                                          .floor_cell = {},
-                                          .floor_metric = {}},
-                                 .trial = std::move(trial),
-                                 .fresh_bytes = (fresh_mib + kProcessMib) << 20U});
-    return experiment_.cells.back();
-  }
-
-  struct Restore {
-    std::string id;
-    std::string snapshot;
-    std::string parent;  // Of a differential snapshot.
-    std::string policy;
-    std::uint64_t mib = 0;
-    std::uint32_t percent = 0;
-    std::uint32_t threads = 1;
-    bool verify = true;
-    std::string headline;
-    CacheState cache = CacheState::kWarm;
-  };
-  PlannedCell& restore(const Restore& wanted) {
-    TrialRequest request{.kind = "restore"};
-    request.parameters = {{"snapshot", "@/" + wanted.snapshot},
-                          {"policy", wanted.policy},
-                          {"threads", std::to_string(wanted.threads)},
-                          {"verify", on_off(wanted.verify)},
-                          {"request", touch(wanted.mib, wanted.percent)}};
-    PlannedCell& planned =
-        add(wanted.policy == "eager" ? wanted.mib : wanted.mib * wanted.percent / 100, wanted.id,
-            {{"kind", "restore"},
-             {"policy", wanted.policy},
-             {"snapshot", wanted.snapshot},
-             {"memory", size_name(wanted.mib)},
-             {"touched", wanted.percent == 0 ? "1 page" : fmt::format("{} %", wanted.percent)},
-             {"threads", std::to_string(wanted.threads)},
-             {"verify", on_off(wanted.verify)},
-             {"cache", std::string(name_of(wanted.cache))}},
-            // The mock has no counter that says when the first instruction ran.
-            workload_.is_toy ? "first_response_ns" : wanted.headline, std::move(request));
-    planned.cached_directories = {wanted.snapshot};
-    if (!wanted.parent.empty()) {
-      planned.cached_directories.push_back(wanted.parent);
-    }
-    planned.cache = wanted.cache;
-    return planned;
-  }
-
-  [[nodiscard]] const Workload& workload() const { return workload_; }
-  [[nodiscard]] std::string touch(std::uint64_t mib, std::uint32_t percent) const {
-    return workload_.is_toy ? "next" : touch_request(mib, percent);
-  }
-  [[nodiscard]] std::string dirty(std::uint64_t mib, std::uint32_t percent, Spread spread) const {
-    return workload_.is_toy ? "next" : dirty_request(mib, percent, spread);
-  }
-
- private:
-  Workload workload_;
-  Experiment experiment_;
-};
-
-void with_floor(PlannedCell& planned, std::string cell, std::string metric) {
-  planned.cell.floor_cell = std::move(cell);
-  planned.cell.floor_metric = std::move(metric);
-}
 
 std::string full_name(std::uint64_t mib) {
   return "full-" + size_name(mib);
 }
 
-void add_bare_kvm(Builder& builder, std::uint64_t mib) {
+void add_bare_kvm(CellBuilder& builder, std::uint64_t mib) {
   TrialRequest request{.kind = "floor_kvm", .parameters = {{"memory_bytes", bytes_of(mib)}}};
   builder.add(0, bare_kvm_id(mib), {{"kind", "floor"}, {"memory", size_name(mib)}},
               "first_instruction_ns", std::move(request));
 }
 
-void add_floors(Builder& builder) {
+void add_floors(CellBuilder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   if (builder.workload().has_bare_kvm_floor) {
     for (const std::uint64_t mib : {sizes.small_mib, sizes.middle_mib, sizes.large_mib}) {
@@ -196,11 +48,10 @@ void add_floors(Builder& builder) {
 
 // A restore of a full snapshot as a user meets it, up to the first response; `percent` as in
 // touch_request(). An eager one has two threads.
-void add_touching(Builder& builder, const std::string& policy, std::uint64_t mib,
+void add_touching(CellBuilder& builder, const std::string& policy, std::uint64_t mib,
                   std::uint32_t percent, CacheState cache) {
   builder.restore({.id = touching_id(policy, mib, percent, cache),
                    .snapshot = full_name(mib),
-                   .parent = {},
                    .policy = policy,
                    .mib = mib,
                    .percent = percent,
@@ -209,12 +60,11 @@ void add_touching(Builder& builder, const std::string& policy, std::uint64_t mib
                    .cache = cache});
 }
 
-void add_lazy(Builder& builder) {
+void add_lazy(CellBuilder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   for (const std::uint64_t mib : {sizes.small_mib, sizes.middle_mib, sizes.large_mib}) {
     PlannedCell& planned = builder.restore({.id = lazy_id(mib),
                                             .snapshot = full_name(mib),
-                                            .parent = {},
                                             .policy = "lazy",
                                             .mib = mib,
                                             .headline = "first_instruction_ns"});
@@ -233,7 +83,7 @@ void add_lazy(Builder& builder) {
 }
 
 // Where filling before the guest runs and filling while it runs change places.
-void add_large_touched_sets(Builder& builder) {
+void add_large_touched_sets(CellBuilder& builder) {
   for (const char* policy : {"lazy", "eager"}) {
     for (const std::uint32_t percent : {50U, 100U}) {
       add_touching(builder, policy, builder.workload().sizes.small_mib, percent, CacheState::kWarm);
@@ -241,14 +91,13 @@ void add_large_touched_sets(Builder& builder) {
   }
 }
 
-void add_eager(Builder& builder) {
+void add_eager(CellBuilder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   const std::uint64_t mib = sizes.small_mib;
   for (const auto& [threads, verify] :
        {std::pair{1U, true}, std::pair{2U, true}, std::pair{1U, false}, std::pair{2U, false}}) {
     PlannedCell& raw = builder.restore({.id = eager_id(sizes, threads, verify),
                                         .snapshot = full_name(mib),
-                                        .parent = {},
                                         .policy = "eager",
                                         .mib = mib,
                                         .threads = threads,
@@ -257,7 +106,6 @@ void add_eager(Builder& builder) {
     with_floor(raw, pread_floor_id(sizes), "pread_ns");
     PlannedCell& lz4 = builder.restore({.id = eager_lz4_id(sizes, threads, verify),
                                         .snapshot = "lz4-" + size_name(mib),
-                                        .parent = {},
                                         .policy = "eager",
                                         .mib = mib,
                                         .threads = threads,
@@ -273,14 +121,14 @@ void add_eager(Builder& builder) {
   }
 }
 
-void add_chains(Builder& builder) {
+void add_chains(CellBuilder& builder) {
   const std::uint64_t mib = builder.workload().sizes.small_mib;
   for (const char* policy : {"lazy", "eager"}) {
     for (const CacheState cache : {CacheState::kWarm, CacheState::kCold}) {
       builder.restore({.id = fmt::format("restore/{}-diff/{}/touch10/{}", policy, size_name(mib),
                                          name_of(cache)),
                        .snapshot = "diff-" + size_name(mib),
-                       .parent = full_name(mib),
+                       .parents = {full_name(mib)},
                        .policy = policy,
                        .mib = mib,
                        .percent = 10,
@@ -291,7 +139,7 @@ void add_chains(Builder& builder) {
   }
 }
 
-PlannedCell& add_save_full(Builder& builder, std::string id, const std::string& snapshot,
+PlannedCell& add_save_full(CellBuilder& builder, std::string id, const std::string& snapshot,
                            std::uint32_t threads, bool sync) {
   TrialRequest request{.kind = "save_full"};
   request.parameters = {{"snapshot", "@/" + snapshot},
@@ -307,7 +155,7 @@ PlannedCell& add_save_full(Builder& builder, std::string id, const std::string& 
                      "save_ns", std::move(request));
 }
 
-void add_save_diff(Builder& builder, std::uint32_t percent, Spread spread) {
+void add_save_diff(CellBuilder& builder, std::uint32_t percent, Spread spread) {
   const Sizes& sizes = builder.workload().sizes;
   TrialRequest request{.kind = "save_diff"};
   request.parameters = {{"snapshot", "@/" + full_name(sizes.small_mib)},
@@ -324,7 +172,7 @@ void add_save_diff(Builder& builder, std::uint32_t percent, Spread spread) {
               "save_ns", std::move(request));
 }
 
-void add_saves(Builder& builder) {
+void add_saves(CellBuilder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   for (const auto& [threads, sync] :
        {std::pair{1U, false}, std::pair{2U, false}, std::pair{2U, true}}) {
@@ -349,7 +197,7 @@ void add_saves(Builder& builder) {
   }
 }
 
-void add_snapshots(Builder& builder) {
+void add_snapshots(CellBuilder& builder) {
   const Sizes& sizes = builder.workload().sizes;
   const std::uint64_t small = sizes.small_mib;
   builder.full_snapshot(full_name(small), small, usable_mib(small), "", "mappable", "none");
@@ -362,13 +210,14 @@ void add_snapshots(Builder& builder) {
     builder.full_snapshot("scattered-" + size_name(sizes.middle_mib), sizes.middle_mib,
                           usable_mib(sizes.middle_mib), "zero=50", "mappable", "none");
   }
-  builder.diff_snapshot("diff-" + size_name(small), full_name(small), small);
+  builder.diff_snapshot("diff-" + size_name(small), full_name(small),
+                        builder.dirty(small, 10, Spread::kScattered));
 }
 
 }  // namespace
 
 Experiment restore_latency_experiment(const Workload& workload) {
-  Builder builder("restore_latency", workload);
+  CellBuilder builder("restore_latency", workload);
   add_snapshots(builder);
   add_floors(builder);
   add_lazy(builder);
@@ -380,7 +229,7 @@ Experiment restore_latency_experiment(const Workload& workload) {
 }
 
 Experiment floor_experiment(const Workload& workload) {
-  Builder builder("floor", workload);
+  CellBuilder builder("floor", workload);
   if (workload.has_bare_kvm_floor) {
     for (const std::uint64_t mib :
          {workload.sizes.small_mib, workload.sizes.middle_mib, workload.sizes.large_mib}) {
@@ -398,6 +247,31 @@ Experiment floor_experiment(const Workload& workload) {
                 {.kind = "floor_memory", .parameters = {{"bytes", bytes}, {"only", metric}}});
   }
   return std::move(builder).finish();
+}
+
+const Definition& restore_latency_definition() {
+  static constexpr Definition kDefinition = {
+      .name = "restore_latency",
+      .question =
+          "How long from asking for a restore to the guest's first instruction and first response, "
+          "and what does a save cost, in multiples of the physical floor?",
+      .takes = "about 40 min, 6 GiB of disk; --quick 2 min, 600 MiB",
+      .design = [](const Design& design) -> Result<Experiment> {
+        return restore_latency_experiment(design.workload);
+      },
+      .check = evaluate_checks};
+  return kDefinition;
+}
+
+const Definition& floor_definition() {
+  static constexpr Definition kDefinition = {
+      .name = "floor",
+      .question = "What do the parts of a restore cost at the least on this host?",
+      .takes = "about 5 min; --quick 20 s",
+      .design = [](const Design& design) -> Result<Experiment> {
+        return floor_experiment(design.workload);
+      }};
+  return kDefinition;
 }
 
 }  // namespace stasis::experiments

@@ -44,26 +44,67 @@ double bias_correction(const std::vector<double>& replicates, double estimate) {
   return normal_quantile(std::clamp(share, margin, 1 - margin));
 }
 
-// a: the skewness of the statistic, by the jackknife.
-double acceleration(std::span<const double> sample, const Statistic& statistic) {
-  std::vector<double> jackknife;
-  jackknife.reserve(sample.size());
+// Leave-one-out values of a statistic.
+std::vector<double> jackknife(std::span<const double> sample, const Statistic& statistic) {
+  std::vector<double> values;
+  values.reserve(sample.size());
   std::vector<double> rest(sample.begin() + 1, sample.end());
   for (std::size_t left_out = 0; left_out < sample.size(); ++left_out) {
-    jackknife.push_back(statistic(rest));
+    values.push_back(statistic(rest));
     if (left_out < rest.size()) {
       rest[left_out] = sample[left_out];
     }
   }
-  const double center = mean(jackknife);
-  double squares = 0;
-  double cubes = 0;
-  for (const double value : jackknife) {
-    const double deviation = center - value;
-    squares += deviation * deviation;
-    cubes += deviation * deviation * deviation;
+  return values;
+}
+
+// What leave-one-out values add to the sums that the acceleration is made of.
+struct Skew {
+  double squares = 0, cubes = 0;
+  void add(std::span<const double> leave_one_out, double weight) {
+    const double center = mean(leave_one_out);
+    for (const double value : leave_one_out) {
+      const double deviation = (center - value) * weight;
+      squares += deviation * deviation;
+      cubes += deviation * deviation * deviation;
+    }
   }
-  return squares == 0 ? 0 : cubes / (6 * std::pow(squares, 1.5));
+  [[nodiscard]] double acceleration() const {
+    return squares == 0 ? 0 : cubes / (6 * std::pow(squares, 1.5));
+  }
+};
+
+// a: the skewness of the statistic, by the jackknife.
+double acceleration(std::span<const double> sample, const Statistic& statistic) {
+  Skew skew;
+  skew.add(jackknife(sample, statistic), 1);
+  return skew.acceleration();
+}
+
+// BCa's end points in the sorted replicates.
+Interval interval_of(const std::vector<double>& replicates, double estimate, double a,
+                     double confidence) {
+  const double z0 = bias_correction(replicates, estimate);
+  const auto endpoint = [&](double probability) {
+    const double z = z0 + normal_quantile(probability);
+    const double adjusted = normal_cdf(z0 + z / (1 - a * z));
+    return quantile(replicates, std::clamp(adjusted, 0.0, 1.0));
+  };
+  const double tail = (1 - confidence) / 2;
+  const double low = endpoint(tail);
+  const double high = endpoint(1 - tail);
+  return Interval{.estimate = estimate, .low = std::min(low, high), .high = std::max(low, high)};
+}
+
+bool has_spread(std::span<const double> sample) {
+  const auto [least, greatest] = std::minmax_element(sample.begin(), sample.end());
+  return sample.size() > 1 && *least != *greatest;
+}
+
+void draw(std::span<const double> sample, Random& random, std::vector<double>& resample) {
+  for (double& value : resample) {
+    value = sample[random.below(sample.size())];
+  }
 }
 
 }  // namespace
@@ -73,22 +114,11 @@ Interval bootstrap(std::span<const double> sample, const Statistic& statistic,
   STASIS_CHECK(!sample.empty() && options.resamples > 0);
   STASIS_CHECK(options.confidence > 0 && options.confidence < 1);
   const double estimate = statistic(sample);
-  const auto [least, greatest] = std::minmax_element(sample.begin(), sample.end());
-  if (sample.size() < 2 || *least == *greatest) {
+  if (!has_spread(sample)) {
     return Interval{.estimate = estimate, .low = estimate, .high = estimate};
   }
-  const std::vector<double> replicates = replicate(sample, statistic, options);
-  const double z0 = bias_correction(replicates, estimate);
-  const double a = acceleration(sample, statistic);
-  const auto endpoint = [&](double probability) {
-    const double z = z0 + normal_quantile(probability);
-    const double adjusted = normal_cdf(z0 + z / (1 - a * z));
-    return quantile(replicates, std::clamp(adjusted, 0.0, 1.0));
-  };
-  const double tail = (1 - options.confidence) / 2;
-  const double low = endpoint(tail);
-  const double high = endpoint(1 - tail);
-  return Interval{.estimate = estimate, .low = std::min(low, high), .high = std::max(low, high)};
+  return interval_of(replicate(sample, statistic, options), estimate,
+                     acceleration(sample, statistic), options.confidence);
 }
 
 Interval bootstrap_median(std::span<const double> sample, const BootstrapOptions& options) {
@@ -107,6 +137,40 @@ Interval bootstrap_median_ratio(std::span<const double> numerators,
     ratios.push_back(numerators[i] / denominators[i]);
   }
   return bootstrap_median(ratios, options);
+}
+
+Interval bootstrap_ratio_of_medians(std::span<const double> numerators,
+                                    std::span<const double> denominators,
+                                    const BootstrapOptions& options) {
+  STASIS_CHECK(!numerators.empty() && !denominators.empty() && options.resamples > 0);
+  const double above = median(numerators);
+  const double below = median(denominators);
+  STASIS_CHECK(below != 0);
+  const double estimate = above / below;
+  if (!has_spread(numerators) && !has_spread(denominators)) {
+    return Interval{.estimate = estimate, .low = estimate, .high = estimate};
+  }
+  Random random(options.seed);
+  std::vector<double> above_sample(numerators.size());
+  std::vector<double> below_sample(denominators.size());
+  std::vector<double> replicates;
+  replicates.reserve(options.resamples);
+  for (std::uint32_t i = 0; i < options.resamples; ++i) {
+    draw(numerators, random, above_sample);
+    draw(denominators, random, below_sample);
+    replicates.push_back(median(above_sample) / median(below_sample));
+  }
+  std::sort(replicates.begin(), replicates.end());
+  Skew skew;
+  const auto add = [&](std::span<const double> sample, const Statistic& ratio) {
+    if (sample.size() > 1) {
+      const auto size = static_cast<double>(sample.size());
+      skew.add(jackknife(sample, ratio), (size - 1) / size);
+    }
+  };
+  add(numerators, [&](std::span<const double> rest) { return median(rest) / below; });
+  add(denominators, [&](std::span<const double> rest) { return above / median(rest); });
+  return interval_of(replicates, estimate, skew.acceleration(), options.confidence);
 }
 
 }  // namespace stasis::experiments

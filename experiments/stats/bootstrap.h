@@ -40,4 +40,12 @@ Interval bootstrap_median_ratio(std::span<const double> numerators,
                                 std::span<const double> denominators,
                                 const BootstrapOptions& options = {});
 
+// The same for two independent samples, which are resampled each for itself: of the ratio of their
+// medians. No median of `denominators` or of a resample of it may be 0. The acceleration is that of
+// the multi-sample problem (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 14.3 and
+// 22.6: each sample's leave-one-out values, weighted by its size).
+Interval bootstrap_ratio_of_medians(std::span<const double> numerators,
+                                    std::span<const double> denominators,
+                                    const BootstrapOptions& options = {});
+
 }  // namespace stasis::experiments

@@ -19,4 +19,14 @@ struct EffectOptions {
 double minimum_detectable_effect(std::span<const double> sample, std::size_t trials,
                                  const EffectOptions& options = {});
 
+// Of two cells that are compared: their robust standard deviations and sizes may differ. Relative
+// to the median of `before`, which must be positive.
+double minimum_detectable_effect(std::span<const double> before, std::span<const double> after,
+                                 const EffectOptions& options = {});
+
+// Cliff's delta (Cliff 1993, "Dominance statistics"): how much likelier a value of `after` is above
+// one of `before` than below it, from -1 (always below) to 1 (always above); 0: neither. Says how
+// far two distributions are apart whatever their shapes. Neither may be empty.
+double cliffs_delta(std::span<const double> before, std::span<const double> after);
+
 }  // namespace stasis::experiments

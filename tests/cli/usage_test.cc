@@ -32,7 +32,8 @@ TEST(Help, NamesEveryCommandAndEveryExitCode) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(all_commands(), ::testing::UnorderedElementsAre(
                                   "doctor", "run", "restore", "invoke", "inspect", "verify",
-                                  "verify-diff", "diff", "merge", "policy", "trace", "experiment"));
+                                  "verify-diff", "diff", "merge", "policy", "trace", "experiment",
+                                  "report"));
   for (const ExitCodeInfo& info : all_exit_codes()) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string(info.meaning)));
   }
@@ -50,7 +51,7 @@ TEST(Help, OfEveryCommandShowsExamplesAndJson) {
 }
 
 TEST(Help, OfACommandOfACommandIsItsOwn) {
-  for (const std::string command : {"list", "run", "report"}) {
+  for (const std::string command : {"list", "run", "report", "compare"}) {
     const Outcome outcome = run({"experiment", command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  $ stasis experiment " + command)) << command;
@@ -97,6 +98,12 @@ TEST(Usage, MistakesExitWith2AndSayWhatToDo) {
       {"merge", "x"},
       {"experiment"},
       {"experiment", "run"},
+      {"experiment", "run", "full_vs_diff", "--policies", "lasy", "--backend", "mock"},
+      {"experiment", "run", "floor", "--policies", "lazy", "--backend", "mock"},
+      {"experiment", "run", "floor", "--trackers", "a,,b"},
+      {"experiment", "compare", "x"},
+      {"experiment", "compare", "x", "y", "--threshold", "100"},
+      {"report"},
   };
   for (const auto& arguments : mistakes) {
     const std::string line = ::testing::PrintToString(arguments);
@@ -111,6 +118,8 @@ TEST(Usage, AWordAfterTheCommandIsNotTakenForACommand) {
   const Outcome outcome = run({"experiment", "run", "frobnicate"});
   EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("restore_latency"));
+  EXPECT_THAT(run({"experiment", "run", "restore_latancy"}).err,
+              HasSubstr("did you mean 'restore_latency'?"));
 }
 
 TEST(Usage, ErrorsAreOneJsonObjectWhenAskedFor) {

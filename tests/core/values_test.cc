@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <set>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "core/capabilities.h"
 #include "core/clock.h"
 #include "core/milestones.h"
+#include "core/names.h"
 #include "core/result.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
@@ -54,6 +56,16 @@ TEST(Text, BytesAreShownInTheLargestExactUnit) {
   EXPECT_EQ(describe_bytes((std::uint64_t{3} << 30) / 2), "1536 MiB");
   EXPECT_EQ(describe_bytes(std::uint64_t{128} << 40), "128 TiB");
   EXPECT_EQ(describe_bytes(std::uint64_t{1} << 63), "8 EiB");
+}
+
+TEST(Text, TheNameThatWasMeantIsFoundUnlessItIsTooFarAway) {
+  const std::array<std::string_view, 3> names = {"restore", "run", "diff"};
+  EXPECT_EQ(closest_name("restor", names), "restore");
+  EXPECT_EQ(closest_name("restroe", names), "restore");
+  EXPECT_EQ(closest_name("run", names), "run");
+  EXPECT_EQ(closest_name("xyzzy", names), "");
+  EXPECT_EQ(closest_name("run", {}), "");
+  EXPECT_EQ(join_names(names), "restore, run, diff");
 }
 
 TEST(Text, RangesAreShownInHexadecimal) {

@@ -111,5 +111,45 @@ TEST(Bootstrap, APairedRatioIgnoresDriftThatBothSidesShare) {
   EXPECT_GT(alone.high - alone.low, 30);  // Unpaired, the drift hides it.
 }
 
+TEST(BootstrapOfTwoSamples, TheRatioOfEqualSamplesIsOneAndTheIntervalContainsIt) {
+  const std::array sample = {3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0};
+  const Interval interval = bootstrap_ratio_of_medians(sample, sample, {.seed = 5});
+  EXPECT_DOUBLE_EQ(interval.estimate, 1);
+  EXPECT_LT(interval.low, 1);
+  EXPECT_GT(interval.high, 1);
+  const Interval again = bootstrap_ratio_of_medians(sample, sample, {.seed = 5});
+  EXPECT_EQ(interval.low, again.low);
+  EXPECT_EQ(interval.high, again.high);
+}
+
+TEST(BootstrapOfTwoSamples, SamplesWithoutSpreadGiveTheirRatioAlone) {
+  const Interval interval =
+      bootstrap_ratio_of_medians(std::array{6.0, 6.0}, std::array{2.0, 2.0, 2.0});
+  EXPECT_EQ(interval.low, 3);
+  EXPECT_EQ(interval.high, 3);
+}
+
+// What 95 % means: of many experiments with a known ratio, about 95 % of the intervals hold it.
+TEST(BootstrapOfTwoSamples, ItsIntervalsHoldTheTrueRatioAsOftenAsTheySay) {
+  constexpr int kExperiments = 200;
+  int held = 0;
+  for (int experiment = 0; experiment < kExperiments; ++experiment) {
+    Random random(Random::derive(77, static_cast<std::uint64_t>(experiment)));
+    const auto draw = [&](double center) {
+      std::vector<double> sample(30);
+      for (double& value : sample) {
+        value = center * std::exp(0.2 * standard_normal(random));  // Skewed, as latencies are.
+      }
+      return sample;
+    };
+    const std::vector<double> above = draw(150);
+    const std::vector<double> below = draw(100);
+    const Interval interval =
+        bootstrap_ratio_of_medians(above, below, {.resamples = 1000, .seed = 3});
+    held += interval.low <= 1.5 && 1.5 <= interval.high ? 1 : 0;
+  }
+  EXPECT_GE(held, 180);  // 190 expected; 180 is more than three standard deviations below.
+}
+
 }  // namespace
 }  // namespace stasis::experiments

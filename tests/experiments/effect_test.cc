@@ -56,5 +56,24 @@ TEST(MinimumDetectableEffect, AShiftOfThatSizeIsUsuallyNoticed) {
   EXPECT_NEAR(noticed / double{kExperiments}, 0.8, 0.08);
 }
 
+TEST(MinimumDetectableEffect, OfTwoCellsAlikeIsThatOfOne) {
+  const std::array sample = {8.0, 9.0, 10.0, 11.0, 12.0};
+  EXPECT_NEAR(minimum_detectable_effect(sample, sample), minimum_detectable_effect(sample, 5),
+              1e-12);
+  const std::array steady = {10.0, 10.0, 10.0, 10.0, 10.0};
+  EXPECT_NEAR(minimum_detectable_effect(sample, steady),
+              minimum_detectable_effect(sample, 5) / std::sqrt(2.0), 1e-12);
+}
+
+// By hand: of the nine pairs six have a larger second value, two a smaller one and one none.
+TEST(CliffsDelta, MatchesItsDefinitionByHand) {
+  const std::array before = {1.0, 3.0, 5.0};
+  const std::array after = {2.0, 5.0, 6.0};
+  EXPECT_NEAR(cliffs_delta(before, after), (6.0 - 2.0) / 9.0, 1e-12);
+  EXPECT_NEAR(cliffs_delta(after, before), -(6.0 - 2.0) / 9.0, 1e-12);
+  EXPECT_EQ(cliffs_delta(before, before), 0);
+  EXPECT_EQ(cliffs_delta(std::array{1.0}, std::array{2.0, 3.0}), 1);
+}
+
 }  // namespace
 }  // namespace stasis::experiments

@@ -106,6 +106,62 @@ TEST_P(Experiments, AnInterruptedRunKeepsItsRowsAndIsContinued) {
   EXPECT_EQ(again->rows, longer->rows);
 }
 
+// Whatever the host's speed, what a run measured must be right: every cell, every proof.
+void expect_sound(const Result<RunOutcome>& outcome, const std::vector<std::string>& checks) {
+  ASSERT_TRUE(outcome) << outcome.error().to_string();
+  EXPECT_EQ(outcome->failed_rows, 0U) << outcome->summary;
+  EXPECT_GT(outcome->rows, 0U);
+  for (const std::string& name : checks) {
+    const auto found = std::find_if(outcome->checks.begin(), outcome->checks.end(),
+                                    [&](const CheckOutcome& check) { return check.name == name; });
+    ASSERT_NE(found, outcome->checks.end()) << name;
+    EXPECT_EQ(found->verdict, CheckOutcome::Verdict::kPass) << name << ": " << found->figures;
+  }
+}
+
+TEST_P(Experiments, FullVsDiffSavesWithTrackersAndRestoresChains) {
+  options_.selection.trackers = {"compare", "compare-hash"};
+  options_.selection.policies = {"eager", "lazy"};
+  expect_sound(run("full_vs_diff", options_), {"same_answers", "trackers_agree"});
+}
+
+TEST_P(Experiments, RestoreScalingRestoresSeveralAtOnce) {
+  options_.selection.policies = {"lazy"};
+  expect_sound(run("restore_scaling", options_), {"same_answers"});
+}
+
+TEST_P(Experiments, DirtyTrackingMissesNothing) {
+  options_.selection.trackers = {"compare-hash"};
+  if (options_.backend == "kvm") {
+    options_.selection.trackers.emplace_back("dirty-log");
+  }
+  expect_sound(run("dirty_tracking", options_), {"none_missed"});
+}
+
+// A small profile of our own, so that the loop is closed in seconds.
+class Profiled : public Experiments {
+ protected:
+  void SetUp() override {
+    Experiments::SetUp();
+    options_.selection.profiles = {directory_.write(
+        "small.json", R"({"name":"small","memory_mib":32,"zero_fraction":0.5,"pages":1000,)"
+                      R"("mean_run":2.5,"unique_pages":200,"compression_ratio":2})")};
+  }
+};
+
+TEST_P(Profiled, WhatAGuestTouchesIsWhatItsProfileSays) {
+  expect_sound(run("ws_characterize", options_),
+               {"working_set_pages/small", "mean_run_pages/small", "unique_pages/small",
+                "zero_share/small", "compression_times/small"});
+}
+
+TEST_P(Profiled, EveryPolicyGivesTheSameAnswers) {
+  expect_sound(run("policy_matrix", options_), {"same_answers"});
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Profiled, testing::Values("kvm"),
+                         [](const auto& param) { return std::string(param.param); });
+
 INSTANTIATE_TEST_SUITE_P(Backends, Experiments, testing::Values("mock", "kvm"),
                          [](const auto& param) { return std::string(param.param); });
 
@@ -125,6 +181,41 @@ TEST(ExperimentRun, AnUnknownNameListsTheKnown) {
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, Errc::kNotFound);
   EXPECT_THAT(outcome.error().message, HasSubstr("restore_latency"));
+}
+
+TEST(ExperimentRun, AGuestThatCannotBeToldWhatToTouchIsRefused) {
+  for (const char* name : {"ws_characterize", "policy_matrix"}) {
+    auto outcome = run(name, {.backend = "mock"});
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().code, Errc::kNotSupported) << name;
+  }
+}
+
+TEST(ExperimentRun, ADirectoryThatCannotBeMadeIsNamed) {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("file", "in the way");
+  auto outcome =
+      run("floor", {.directory = file + "/run", .scale = Scale::kQuick, .backend = "mock"});
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Errc::kIo);
+  EXPECT_THAT(outcome.error().message, HasSubstr(file + "/run"));
+}
+
+TEST(ExperimentRun, AnotherSelectionIsAnotherRun) {
+  const TemporaryDirectory directory;
+  RunOptions options{.directory = directory.file("run"),
+                     .scale = Scale::kQuick,
+                     .backend = "mock",
+                     .trials = 1,
+                     .selection = {.trackers = {"compare"}}};
+  const std::atomic<bool> cancel = true;
+  options.cancel = &cancel;
+  ASSERT_TRUE(run("full_vs_diff", options));
+  options.selection.trackers = {"compare-hash"};
+  auto other = run("full_vs_diff", options);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Errc::kInvalidArgument);
+  EXPECT_THAT(other.error().message, HasSubstr("other cells"));
 }
 
 TEST(ExperimentRun, ADirectoryWithOtherFilesIsRefusedBeforeAnythingIsMade) {

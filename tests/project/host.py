@@ -112,5 +112,7 @@ def conditions() -> dict[str, bool]:
         "no-avx": "avx" not in flags,
         "no-avx512": "avx512f" not in flags,
         "tmpfs": temporary_folder_is_memory(),
+        "no-chromium": not any(shutil.which(name) for name in
+                               ("chromium", "chromium-browser", "google-chrome", "chrome")),
         **missing_programs(),
     }

@@ -10,19 +10,23 @@
 //   save_full      backend snapshot out threads sync layout codec
 //   save_diff      backend snapshot tracker request out sync keep
 //
-// Metrics end in their unit: _ns, _bytes, _pages, or count nothing but events.
+// Experiments add kinds of their own (Definition::trials). Metrics end in their unit: _ns, _bytes,
+// _pages, or count nothing but events.
 #pragma once
 
-#include "core/result.h"
+#include <span>
+
+#include "experiments/harness/definition.h"
 #include "experiments/harness/trial.h"
 
 namespace stasis::experiments {
 
-// Runs in the calling process, which should be fresh. Errors are in the reply.
+// Runs in the calling process, which should be fresh. Errors are in the reply; a kind that does not
+// exist is one.
 TrialReply run_trial(const TrialRequest& request);
 
-// By group; kInvalidArgument for a kind of another group.
-Result<TrialReply> run_floor_trial(const TrialRequest& request);
-Result<TrialReply> run_session_trial(const TrialRequest& request);
+// The kinds above, by group.
+std::span<const TrialKind> floor_trials();
+std::span<const TrialKind> guest_trials();
 
 }  // namespace stasis::experiments

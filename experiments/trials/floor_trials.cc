@@ -2,12 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "core/unique_fd.h"
 #include "experiments/floor/bare_kvm.h"
 #include "experiments/floor/floors.h"
-#include "experiments/restore_latency/trial_kinds.h"
+#include "experiments/trials/trial_kinds.h"
 
 namespace stasis::experiments {
 namespace {
@@ -163,24 +164,13 @@ Result<TrialReply> memory_floor(const TrialRequest& request) {
 
 }  // namespace
 
-Result<TrialReply> run_floor_trial(const TrialRequest& request) {
-  if (request.kind == "floor_kvm") {
-    return bare_kvm(request);
-  }
-  if (request.kind == "floor_pread") {
-    return pread_floor(request);
-  }
-  if (request.kind == "floor_lz4") {
-    return lz4_floor(request);
-  }
-  if (request.kind == "floor_save") {
-    return save_floor(request);
-  }
-  if (request.kind == "floor_memory") {
-    return memory_floor(request);
-  }
-  return Error{.code = Errc::kInvalidArgument,
-               .message = "trial kind '" + request.kind + "' is not known"};
+std::span<const TrialKind> floor_trials() {
+  static constexpr std::array<TrialKind, 5> kKinds = {{{"floor_kvm", bare_kvm},
+                                                       {"floor_pread", pread_floor},
+                                                       {"floor_lz4", lz4_floor},
+                                                       {"floor_save", save_floor},
+                                                       {"floor_memory", memory_floor}}};
+  return kKinds;
 }
 
 }  // namespace stasis::experiments

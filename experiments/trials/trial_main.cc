@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "experiments/harness/trial.h"
-#include "experiments/restore_latency/trial_kinds.h"
+#include "experiments/trials/trial_kinds.h"
 
 int main(int argc, char** argv) {
   if (argc != 2) {
