@@ -185,6 +185,11 @@ void report(Writer& out) {
   Times gaps;
   Times writes;
   for (std::uint32_t vcpu = 1; vcpu < guest::boot_info().vcpu_count; ++vcpu) {
+    // A vCPU that has just been let in again has not noted yet for how long it stood still.
+    const std::uint64_t count = load(g_seen[vcpu].gaps.count);
+    while (load(g_seen[vcpu].gaps.count) < count + 2) {
+      guest::relax();
+    }
     add(gaps, g_seen[vcpu].gaps);
     add(writes, g_seen[vcpu].writes);
   }
