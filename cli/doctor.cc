@@ -13,6 +13,7 @@
 #include "guests/guest_files.h"
 #include "session/backends.h"
 #include "session/build_info.h"
+#include "snapshot/live/mechanism_catalog.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/trackers/tracker_catalog.h"
 
@@ -151,6 +152,7 @@ Result<ExitCode> doctor(const std::string& name, Context& context) {
   // Without a backend: what the host alone decides.
   const Capabilities capabilities = backend ? (*backend)->capabilities() : Capabilities{};
   report_trackers(capabilities, output);
+  report_features("live capture", "live", snapshot::list_live_mechanisms(capabilities), output);
   report_features("restore policies", "policies", snapshot::list_policies(capabilities), output);
   if (backend) {
     report_backend_details(**backend, output);

@@ -101,6 +101,22 @@ void add_write_options(CommandOptions& app, WriteOptions& target) {
   app.add_flag("--force", target.force, "Replace a snapshot of the same name");
 }
 
+void add_live_options(CommandOptions& app, WriteOptions& target) {
+  app.add_flag("--live", target.live,
+               "Save while the guest runs: it stands still only until its vCPUs are saved and its "
+               "memory is armed");
+  app.add_option(
+         "--live-by", target.live_options.mechanism,
+         "How pages are kept for a live save: userfaultfd, fork, protection, or auto [auto]")
+      .type_name("NAME");
+  add_size(app, "--live-buffer", target.live_options.buffer_bytes,
+           "Overwritten pages that a live save keeps at most");
+  add_choice<snapshot::WhenFull>(
+      app, "--live-when-full", target.live_options.when_full,
+      {{"slow", snapshot::WhenFull::kSlow}, {"abort", snapshot::WhenFull::kAbort}},
+      "When they are so many: the guest waits for the writer, or the save is given up");
+}
+
 snapshot::Layout layout_of(const WriteOptions& options) {
   const bool compressed = options.codec != snapshot::Codec::kNone;
   return options.layout.value_or(compressed ? snapshot::Layout::kPacked

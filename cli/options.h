@@ -67,8 +67,13 @@ struct WriteOptions {
   std::uint32_t threads = 1;
   bool force = false;
   std::string full_copy = {};  // --full-copy, of differential saves alone.
+  // --live, and how; nothing: the guest stands still.
+  bool live = false;
+  snapshot::LiveOptions live_options = {};
 };
 void add_write_options(CommandOptions& app, WriteOptions& target);
+// --live, --live-by, --live-buffer and --live-when-full, for commands that save a guest.
+void add_live_options(CommandOptions& app, WriteOptions& target);
 
 // Mappable unless told otherwise; packed with compression, which has no mappable form.
 snapshot::Layout layout_of(const WriteOptions& options);

@@ -47,6 +47,10 @@ Result<session::SeriesOptions> series_options(const std::string& directory,
                  "--full-copy stands beside one differential snapshot: it cannot be combined with "
                  "--save-every"};
   }
+  if (write.live) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "--live saves once: it cannot be combined with --save-every"};
+  }
   session::SeriesOptions options;
   options.directory = directory;
   options.rules = {.keep = periodic.keep, .depth_max = periodic.depth_max};

@@ -164,13 +164,27 @@ std::string syscall_table(const session::LinuxCounters& counters) {
 }
 
 nlohmann::ordered_json to_json(const session::SaveReport& report) {
-  return {{"id", snapshot::to_string(report.id)},
-          {"memory_bytes", report.memory_bytes},
-          {"dirty_bytes", report.dirty_bytes},
-          {"zero_bytes", report.zero_bytes},
-          {"written_bytes", report.written_bytes},
-          {"paused_ns", report.paused_ns},
-          {"write_ns", report.write_ns}};
+  Json json = {{"id", snapshot::to_string(report.id)},
+               {"memory_bytes", report.memory_bytes},
+               {"dirty_bytes", report.dirty_bytes},
+               {"zero_bytes", report.zero_bytes},
+               {"written_bytes", report.written_bytes},
+               {"paused_ns", report.paused_ns},
+               {"write_ns", report.write_ns}};
+  if (report.live) {
+    const session::LiveSaveReport& live = *report.live;
+    json["live"] = {{"mechanism", live.mechanism},
+                    {"prepare_ns", live.pause.prepare_ns},
+                    {"stop_ns", live.pause.stop_ns},
+                    {"state_ns", live.pause.state_ns},
+                    {"collect_ns", live.pause.collect_ns},
+                    {"freeze_ns", live.pause.freeze_ns},
+                    {"write_faults", live.counters.write_faults},
+                    {"copied_bytes", live.counters.copied_bytes},
+                    {"copied_peak_bytes", live.counters.copied_peak_bytes},
+                    {"waits", live.counters.waits}};
+  }
+  return json;
 }
 
 nlohmann::ordered_json to_json(const Availability& availability) {
@@ -183,6 +197,14 @@ nlohmann::ordered_json to_json(const Availability& availability) {
 }
 
 std::string describe(const std::string& path, const session::SaveReport& report) {
+  if (report.live) {
+    return fmt::format(
+        "saved '{}': {} of memory, {} written in {} while the guest ran; it was paused for {} "
+        "(live by {}, {} kept aside)\n",
+        path, format_bytes(report.memory_bytes), format_bytes(report.written_bytes),
+        format_duration(report.write_ns), format_duration(report.paused_ns), report.live->mechanism,
+        format_bytes(report.live->counters.copied_bytes));
+  }
   return fmt::format("saved '{}': {} of memory, {} written in {}; the guest was paused for {}\n",
                      path, format_bytes(report.memory_bytes), format_bytes(report.written_bytes),
                      format_duration(report.write_ns), format_duration(report.paused_ns));

@@ -228,8 +228,14 @@ Result<void> check(const RestoreCommandOptions& options) {
   const auto refuse = [](std::string message) {
     return Error{Errc::kInvalidArgument, 0, std::move(message)};
   };
-  if (options.diff && options.save.empty()) {
-    return refuse("--diff says how to save: it needs --save DIR");
+  if ((options.diff || options.write.live) && options.save.empty()) {
+    return refuse(std::string(options.diff ? "--diff" : "--live") +
+                  " says how to save: it needs --save DIR");
+  }
+  if (options.diff && options.write.live && options.restore.tracker.empty()) {
+    return refuse(
+        "--live --diff needs --tracker NAME: without one, finding what changed takes as long as "
+        "reading SNAPSHOT, and the guest would stand still for it");
   }
   if (!options.write.full_copy.empty()) {
     if (!options.diff) {
@@ -321,6 +327,7 @@ void add_save_options(CommandOptions& app, RestoreCommandOptions& options) {
       .type_name("DIR");
   add_periodic_options(app, options.periodic);
   add_write_options(app, options.write);
+  add_live_options(app, options.write);
   add_tracker_options(app, options.restore.tracker, options.restore.tracker_options,
                       "Track what the guest writes; makes --diff proportional to it");
 }
@@ -373,7 +380,8 @@ CommandFunction add_restore(CommandOptions& app) {
       "Examples:\n"
       "  $ stasis restore warm\n"
       "  $ stasis restore warm --policy eager --repeat 5\n"
-      "  $ stasis restore warm --save changed --diff --force\n");
+      "  $ stasis restore warm --save changed --diff --force\n"
+      "  $ stasis restore warm --tracker dirty-log --save changed --diff --live --force\n");
   return [options](Context& context) { return restore(*options, context); };
 }
 

@@ -249,6 +249,8 @@ Result<ExitCode> run(RunOptions options, Context& context) {
     STASIS_TRY(check_series(series));
   } else if (!options.save.empty()) {
     STASIS_TRY(check_target(options.save, options.write));
+  } else if (options.write.live) {
+    return Error{Errc::kInvalidArgument, 0, "--live says how to save: it needs --save DIR"};
   }
   STASIS_ASSIGN(
       const std::vector<Request> requests,
@@ -318,6 +320,7 @@ CommandFunction add_run(CommandOptions& app) {
       .type_name("DIR");
   add_periodic_options(app, options->periodic);
   add_write_options(app, options->write);
+  add_live_options(app, options->write);
   add_tracker_options(app, options->launch.tracker, options->launch.tracker_options,
                       "Track what the guest writes between ready and the save, and report it");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
@@ -330,6 +333,7 @@ CommandFunction add_run(CommandOptions& app) {
       "  $ stasis run hello --memory 64M --save warm --force\n"
       "  $ stasis run hello --save packed --layout packed --compress lz4 --force\n"
       "  $ stasis run hello --save series --save-every 100ms --keep 2 --force\n"
+      "  $ stasis run hello --request hi --save alive --live --force\n"
       "  $ stasis run --allow-read /usr -- /bin/ls /usr\n"
       "  $ stasis run --allow-read /usr --save warm-shell --force -- /bin/sh -c "
       "\"read x < /dev/stasis; echo you said $x > /dev/stasis\"\n");

@@ -8,11 +8,13 @@
 
 #include "cli/interrupt.h"
 #include "snapshot/file_system.h"
+#include "snapshot/live/mechanism_catalog.h"
 
 namespace stasis::cli {
 
 Result<void> check_target(const std::string& path, const WriteOptions& options) {
   STASIS_TRY(chunk_bytes_of(options));
+  STASIS_TRY(snapshot::check_live_options(options.live_options));
   if (layout_of(options) == snapshot::Layout::kMappable &&
       options.codec != snapshot::Codec::kNone) {
     return Error{
@@ -45,6 +47,11 @@ Result<session::SaveReport> save_snapshot(session::Session& session, const std::
   save.threads = options.threads;
   save.replace_existing = options.force;
   save.full_copy = options.full_copy;
+  if (options.live) {
+    save.live = options.live_options;
+    // A guest that has just become ready is held there; this is for guests that run.
+    STASIS_TRY(session.resume());
+  }
   save.progress = [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
   };

@@ -17,6 +17,7 @@
 #include "core/guest_memory.h"
 #include "core/machine.h"
 #include "guests/linux/vm/process.h"
+#include "snapshot/live/live_options.h"
 #include "snapshot/manifest.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/snapshot_writer.h"
@@ -122,13 +123,25 @@ struct SaveOptions {
   std::string full_copy = {};
   bool sync = true;  // false: visible atomically, but not durable; for experiments.
   std::vector<snapshot::Label> labels = {};
+  // A live capture: the guest stands still only for the state of vCPUs and devices and for arming,
+  // and runs on while its pages are written. A kDiff then wants a tracker. Nothing: it stands still
+  // for all of the save.
+  std::optional<snapshot::LiveOptions> live = {};
   // Arm this tracker after the save, so that a kDiff on this snapshot can follow. Empty: none.
   std::string then_track = {};
   snapshot::TrackerOptions tracker_options = {};
+  // Of a live save, on threads of its own.
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = {};
   // When this becomes true the save stops soon, removes what it wrote and fails with kIo. Borrowed,
   // may be null.
   const std::atomic<bool>* cancel = nullptr;
+};
+
+// What is only true of a live save. Value.
+struct LiveSaveReport {
+  std::string mechanism;
+  snapshot::LivePause pause;
+  snapshot::LiveCounters counters;
 };
 
 // What a save did. Value.
@@ -140,6 +153,7 @@ struct SaveReport {
   std::uint64_t written_bytes = 0;  // All files of the snapshot.
   std::int64_t paused_ns = 0;       // How long the guest could not run because of the save.
   std::int64_t write_ns = 0;        // Finding the dirty pages and writing, until published.
+  std::optional<LiveSaveReport> live = {};  // Then write_ns began when the guest went on.
 };
 
 // What record_working_set() stored. Value.

@@ -15,16 +15,6 @@ namespace {
 
 constexpr std::chrono::nanoseconds kPauseTimeout = std::chrono::seconds(10);
 
-SaveReport report_of(const snapshot::WriteReport& written) {
-  SaveReport report;
-  report.id = written.id;
-  report.memory_bytes = written.memory_bytes;
-  report.dirty_bytes = written.considered_bytes;
-  report.zero_bytes = written.zero_bytes;
-  report.written_bytes = written.written_bytes();
-  return report;
-}
-
 std::string phase_label(GuestPhase phase) {
   switch (phase) {
     case GuestPhase::kStarting:
@@ -38,6 +28,16 @@ std::string phase_label(GuestPhase phase) {
 }
 
 }  // namespace
+
+SaveReport report_of(const snapshot::WriteReport& written) {
+  SaveReport report;
+  report.id = written.id;
+  report.memory_bytes = written.memory_bytes;
+  report.dirty_bytes = written.considered_bytes;
+  report.zero_bytes = written.zero_bytes;
+  report.written_bytes = written.written_bytes();
+  return report;
+}
 
 snapshot::CaptureOptions SessionImpl::capture_options(const SaveOptions& options) const {
   snapshot::CaptureOptions capture;
@@ -75,14 +75,19 @@ Result<std::unique_ptr<snapshot::SnapshotChain>> SessionImpl::open_parent(
   return chain;
 }
 
-Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
-                                                      snapshot::CaptureOptions& capture) {
+Result<void> SessionImpl::check_has_parent(const std::string& path) const {
   if (!parts_.parent) {
     return Error{Errc::kInvalidArgument, 0,
                  "save '" + path +
                      "': a differential snapshot needs a parent, and this guest was neither "
                      "restored from a snapshot nor saved before; save a full one"};
   }
+  return {};
+}
+
+Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
+                                                      snapshot::CaptureOptions& capture) {
+  STASIS_TRY(check_has_parent(path));
   snapshot::FileSystem& files = snapshot::posix_file_system();
   STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
                 open_parent("save '" + path + "'"));
@@ -97,6 +102,11 @@ Result<snapshot::WriteReport> SessionImpl::write_diff(const std::string& path,
 }
 
 Result<SaveReport> SessionImpl::save(const std::string& path, const SaveOptions& options) {
+  if (options.live) {
+    STASIS_TRY(begin_live_save(path, options));
+    return finish_live_save();
+  }
+  STASIS_TRY(check_no_live_save("save '" + path + "'"));
   const bool resume_after = !machine_->is_paused() && !held_;
   std::vector<std::string> replaced;
   SaveOptions saving = options;
@@ -156,6 +166,7 @@ Result<SaveReport> SessionImpl::save_paused(const std::string& path, const SaveO
 }
 
 Result<SaveReport> SessionImpl::flatten_parent(const SaveOptions& options) {
+  STASIS_TRY(check_no_live_save("flatten a snapshot"));
   if (!parts_.parent) {
     return Error{Errc::kInvalidArgument, 0,
                  "nothing to flatten: this guest was neither restored from a snapshot nor saved"};
@@ -184,6 +195,7 @@ Result<SaveReport> SessionImpl::flatten_parent(const SaveOptions& options) {
 
 Result<void> SessionImpl::track(const std::string& tracker,
                                 const snapshot::TrackerOptions& options) {
+  STASIS_TRY(check_no_live_save("arm a dirty tracker"));
   const bool resume_after = !machine_->is_paused() && !held_;
   STASIS_TRY(machine_->pause(kPauseTimeout));
   STASIS_TRY(stop_tracking());
@@ -211,6 +223,7 @@ Result<void> SessionImpl::stop_tracking() {
 }
 
 Result<DirtyReport> SessionImpl::dirty() {
+  STASIS_TRY(check_no_live_save("collect dirty pages"));
   if (!accumulator_) {
     return Error{Errc::kInvalidArgument, 0, "no dirty tracker is armed; call track() first"};
   }

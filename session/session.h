@@ -74,6 +74,13 @@ class Session {
   // saves build on it. Of `options` it takes how to write. Errors as save(): the snapshot is then
   // as it was. kMismatch if it was replaced meanwhile.
   virtual Result<SaveReport> flatten_parent(const SaveOptions& options) = 0;
+  // The two halves of a save() with options.live (without it: kInvalidArgument), for callers that
+  // have something to do meanwhile: requests are answered, the guest may be paused and resumed. The
+  // first returns when the guest runs on, as it did before. Until the second has returned, what
+  // saves, tracks or collects is refused: kInvalidArgument. An error leaves the guest as it was.
+  virtual Result<void> begin_live_save(const std::string& path, const SaveOptions& options) = 0;
+  // Waits for the end. kInvalidArgument if no live save runs.
+  virtual Result<SaveReport> finish_live_save() = 0;
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
   virtual Result<void> track(const std::string& tracker,
                              const snapshot::TrackerOptions& options) = 0;

@@ -1,5 +1,5 @@
 // The one implementation of Session. Private to session/; launch.cc and restore.cc make it, saving
-// is in save.cc, working_set.cc.
+// is in save.cc and live_save.cc, recording in working_set.cc.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,9 @@
 #include "session/tsc_clock.h"
 #include "snapshot/access_trace.h"
 #include "snapshot/capture.h"
+#include "snapshot/live/live_capture.h"
 #include "snapshot/manifest.h"
+#include "snapshot/snapshot_chain.h"
 
 namespace stasis::session::internal {
 
@@ -37,6 +39,9 @@ struct ProcessUsage {
   std::int64_t system_cpu_ns = 0;
 };
 ProcessUsage process_usage();
+
+// What the snapshot itself says of a save.
+SaveReport report_of(const snapshot::WriteReport& written);
 
 class SessionImpl final : public Session {
  public:
@@ -77,6 +82,8 @@ class SessionImpl final : public Session {
   Result<void> resume() override;
   Result<SaveReport> save(const std::string& path, const SaveOptions& options) override;
   Result<SaveReport> flatten_parent(const SaveOptions& options) override;
+  Result<void> begin_live_save(const std::string& path, const SaveOptions& options) override;
+  Result<SaveReport> finish_live_save() override;
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
   Result<DirtyReport> dirty() override;
   Result<WorkingSetReport> record_working_set() override;
@@ -125,13 +132,26 @@ class SessionImpl final : public Session {
   Result<std::unique_ptr<snapshot::SnapshotChain>> open_parent(const std::string& purpose) const;
   Result<snapshot::WriteReport> write_diff(const std::string& path,
                                            snapshot::CaptureOptions& capture);
+  // kInvalidArgument unless there is a snapshot that a kDiff at `path` could be of.
+  [[nodiscard]] Result<void> check_has_parent(const std::string& path) const;
   Result<void> stop_tracking();
+  // kInvalidArgument while a live save runs: `what` would disturb it.
+  [[nodiscard]] Result<void> check_no_live_save(std::string_view what) const;
+
+  // A live save under way. The capture borrows the chain.
+  struct LiveSave {
+    SaveOptions options;
+    std::unique_ptr<snapshot::SnapshotChain> parent;
+    bool ran_since_parent = false;  // As it was before.
+    std::unique_ptr<snapshot::LiveCapture> capture;
+  };
 
   // Owner thread only.
   Parts parts_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<DirtyTracker> tracker_;  // Armed, if there is one. Destroyed before the Machine,
   std::optional<snapshot::DirtyAccumulator> accumulator_;  // and this before the tracker.
+  std::optional<LiveSave> live_;                           // Destroyed before those.
   std::int64_t arm_ns_ = 0;
   bool ran_since_parent_ = false;  // The guest, or a request, may have changed its memory.
   bool missed_writes_ = false;     // The tracker was armed after that.

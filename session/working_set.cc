@@ -42,6 +42,7 @@ WorkingSetReport report_of(const snapshot::WorkingSet& set) {
 }  // namespace
 
 Result<WorkingSetReport> SessionImpl::record_working_set() {
+  STASIS_TRY(check_no_live_save("record a working set"));
   if (!parts_.origin) {
     return cannot_record("this guest was not restored from a snapshot");
   }

@@ -152,6 +152,9 @@ Result<void> CopyBeforeWrite::take(GpaRange range, std::span<std::byte> out,
     }
   });
   signal_room();
+  if (!outcome) {
+    STASIS_TRY(check());  // If there is a cause, it is that, and not what came of it.
+  }
   return outcome;
 }
 

@@ -75,7 +75,13 @@ void LiveCapture::look_outside() noexcept {
 LiveCapture::~LiveCapture() {
   cancel();
   thread_.join();
-  (void)take_handler_away().has_value();
+  if (frozen_ != nullptr) {
+    frozen_->thaw();
+  }
+  if (!take_handler_away()) {
+    // The vCPUs cannot be stopped, and may still call it: better lost than freed under them.
+    (void)frozen_.release();
+  }
 }
 
 Result<void> LiveCapture::check_request() const {
@@ -193,13 +199,14 @@ Result<WriteReport> LiveCapture::write_all(SnapshotWriter writer) {
 }
 
 Result<void> LiveCapture::take_handler_away() {
-  if (!std::exchange(has_handler_, false)) {
+  if (!has_handler_) {
     return {};
   }
   const bool ran = !machine_.is_paused();
   STASIS_TRY(machine_.pause(kPauseTimeout));
   STASIS_TRY(machine_.set_write_fault_handler(
       request_.tracker != nullptr ? request_.tracker->write_fault_handler() : nullptr));
+  has_handler_ = false;
   return ran ? machine_.resume() : Result<void>();
 }
 

@@ -190,7 +190,11 @@ class UserfaultfdFreeze final : public FrozenMemory, private HostWriteGuard {
       return errno_error(errno, "populate guest memory " + describe(range) +
                                     ", because this kernel cannot protect absent pages");
     }
-    return uffd_->protect(bytes);
+    Result<void> done = uffd_->protect(bytes);
+    if (!done) {
+      STASIS_TRY(pages_->check());  // The cause, if the fault thread has failed.
+    }
+    return done;
   }
 
   Result<void> unprotect(GpaRange range) { return uffd_->unprotect(host_of(range)); }

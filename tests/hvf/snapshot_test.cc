@@ -10,6 +10,8 @@
 #include "core/machine.h"
 #include "hvf/backend.h"
 #include "snapshot/capture.h"
+#include "snapshot/live/live_capture.h"
+#include "snapshot/operations.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/restore/restorer.h"
 #include "snapshot/trackers/tracker_catalog.h"
@@ -149,6 +151,35 @@ TEST_F(HvfSnapshotTest, TrackersThatWatchThisProcessAreRefusedWhereTheGuestIsInA
     EXPECT_EQ(refused.error().code, Errc::kNotSupported) << name;
   }
   EXPECT_EQ(must(snapshot::make_tracker("auto", *machine))->traits().name, "protection");
+}
+
+// The guest computes in another process or under another kernel: only the hypervisor's own
+// protection sees its writes.
+TEST_F(HvfSnapshotTest, ALiveCaptureIsWhatAStillOneOfTheSameMomentIs) {
+  snapshot::FileSystem& files = snapshot::posix_file_system();
+  {
+    const auto machine = launch();
+    run_a_while(*machine);
+    must(machine->resume());
+    snapshot::LiveRequest request;
+    request.target = directory_.file("live");
+    request.capture = options();
+    request.at_the_moment = [&]() -> Result<void> {
+      STASIS_TRY(snapshot::capture_full(*machine, files, directory_.file("still"), options()));
+      return {};
+    };
+    const auto capture = must(snapshot::LiveCapture::begin(*machine, files, std::move(request)));
+    const snapshot::LiveReport report = must(capture->finish());
+    EXPECT_EQ(report.mechanism, "protection");
+    EXPECT_FALSE(machine->is_paused());
+    must(machine->pause(kPatience));
+    expect_right_end(*machine);
+  }
+  const auto live = must(snapshot::SnapshotChain::open(files, directory_.file("live")));
+  const auto still = must(snapshot::SnapshotChain::open(files, directory_.file("still")));
+  EXPECT_EQ(must(snapshot::diff(*live, *still, 1, {})).pages, GpaRanges());
+  const auto restored = restore_from(directory_.file("live"), "eager");
+  expect_right_end(*restored);
 }
 
 }  // namespace
