@@ -108,7 +108,8 @@ TEST_F(Arm64LinuxErrors, FilesThatAreNoKernelOrInitramfsAreNamed) {
   expect_refused({"--kernel", kernel(), "--initrd", initramfs, "--memory", "64M"}, "80 MiB");
   expect_refused({"--kernel", kernel(), "--initrd", initrd(), "--cmdline", std::string(3000, 'x')},
                  "command line");
-  expect_refused({"--kernel", kernel(), "--initrd", initrd(), "--memory", "65M"}, "multiple of 2 MiB");
+  expect_refused({"--kernel", kernel(), "--initrd", initrd(), "--memory", "65M"},
+                 "multiple of 2 MiB");
   expect_refused({"--kernel", kernel(), "--initrd", initrd(), "--vcpus", "9"}, "9 vCPUs");
 }
 
