@@ -1,16 +1,14 @@
 #include "snapshot/policies/policy_choice.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "core/ranges.h"
 #include "core/text.h"
 
 namespace stasis::snapshot {
 namespace {
 
-// Below this, decompressing before the guest runs takes less than a millisecond or two, and serving
-// faults would cost more than it saves.
+// Below this, decompressing all before the guest runs is a matter of few milliseconds at most, and
+// serving its faults costs about as much.
 constexpr std::uint64_t kCompressedBytesMin = std::uint64_t{8} << 20U;
 // Below this share the storage decides, not the host's page tables.
 constexpr double kCachedMin = 0.5;
@@ -42,6 +40,10 @@ PolicyChoice for_compressed(const ChoiceFacts& facts, std::vector<std::string> r
 }
 
 PolicyChoice for_raw(const ChoiceFacts& facts, std::vector<std::string> reasons) {
+  if (facts.compressed_bytes != 0) {
+    reasons.push_back("only " + describe_bytes(facts.compressed_bytes) +
+                      " of memory are compressed: they are decompressed before the guest runs");
+  }
   reasons.push_back(describe_bytes(facts.raw_bytes) +
                     " of memory are raw: the host can map them, which costs the same for any size");
   if (facts.recorded_bytes == 0) {

@@ -1,8 +1,6 @@
 #include "snapshot/policies/policy_spec.h"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 namespace stasis::snapshot {
 namespace {

@@ -2,6 +2,7 @@
 // be had.
 #include <sys/mman.h>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <fstream>

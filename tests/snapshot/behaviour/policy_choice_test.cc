@@ -43,7 +43,7 @@ TEST(PolicyChoiceTest, DoesNotDecompressWhatMayNeverBeTouched) {
   facts.missing_pages = false;
   expect_choice(facts, "eager", "stasis doctor");
   // So little that it does not matter.
-  expect_choice({.raw_bytes = 64 * kMiB, .compressed_bytes = kMiB}, "lazy", "raw");
+  expect_choice({.raw_bytes = 64 * kMiB, .compressed_bytes = kMiB}, "lazy", "only 1 MiB");
 }
 
 TEST(PolicyChoiceTest, CountsWhatTheChainHoldsAndWhatIsRecorded) {
