@@ -69,8 +69,9 @@ class TreeWriter {
                    "the guest's device tree does not fit into " + std::to_string(blob_.size()) +
                        " bytes: shorten the kernel's command line, or take fewer devices"};
     }
-    STASIS_CHECK(error_ == 0);  // What else can go wrong is a mistake of this file.
-    blob_.resize(fdt_totalsize(blob_.data()));
+    STASIS_CHECK(error_ == 0);              // What else can go wrong is a mistake of this file.
+    const void* const tree = blob_.data();  // The macro casts.
+    blob_.resize(fdt_totalsize(tree));
     return std::move(blob_);
   }
 

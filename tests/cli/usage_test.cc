@@ -30,10 +30,10 @@ std::vector<std::string> all_commands() {
 TEST(Help, NamesEveryCommandAndEveryExitCode) {
   const Outcome outcome = run({"--help"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(all_commands(), ::testing::UnorderedElementsAre(
-                                  "doctor", "run", "restore", "invoke", "inspect", "verify",
-                                  "verify-diff", "diff", "merge", "policy", "trace", "experiment",
-                                  "report"));
+  EXPECT_THAT(all_commands(),
+              ::testing::UnorderedElementsAre("doctor", "run", "restore", "invoke", "inspect",
+                                              "verify", "verify-diff", "diff", "merge", "policy",
+                                              "trace", "experiment", "report"));
   for (const ExitCodeInfo& info : all_exit_codes()) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string(info.meaning)));
   }

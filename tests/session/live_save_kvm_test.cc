@@ -28,6 +28,10 @@ struct Case {
   std::uint32_t vcpus = 1;
 };
 
+void PrintTo(const Case& tested, std::ostream* out) {
+  *out << tested.mechanism << ", " << tested.vcpus << " vCPUs";
+}
+
 class LiveSaveOnKvm : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {

@@ -58,6 +58,14 @@ struct Case {
   Verify verify;
 };
 
+std::string name_of(const Case& tested) {
+  return std::string(tested.kind == ExtentKind::kRaw ? "raw" : "lz4") +
+         (tested.verify == Verify::kOn ? "_checked" : "_unchecked");
+}
+void PrintTo(const Case& tested, std::ostream* out) {
+  *out << name_of(tested);
+}
+
 // A parent that holds all of memory, and a child that holds one page in the middle of each chunk.
 class PiecewiseFill : public testing::TestWithParam<Case> {
  protected:
@@ -171,14 +179,12 @@ TEST_P(PiecewiseFill, NamesTheChunkWhoseBytesAreWrong) {
   EXPECT_THAT(filled.error().message, HasSubstr(describe({Gpa{kMemory - kChunk}, kChunk})));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, PiecewiseFill,
-    testing::Values(Case{ExtentKind::kRaw, Verify::kOn}, Case{ExtentKind::kRaw, Verify::kOff},
-                    Case{ExtentKind::kLz4, Verify::kOn}, Case{ExtentKind::kLz4, Verify::kOff}),
-    [](const auto& tested) {
-      return std::string(tested.param.kind == ExtentKind::kRaw ? "raw" : "lz4") +
-             (tested.param.verify == Verify::kOn ? "_checked" : "_unchecked");
-    });
+INSTANTIATE_TEST_SUITE_P(Kinds, PiecewiseFill,
+                         testing::Values(Case{ExtentKind::kRaw, Verify::kOn},
+                                         Case{ExtentKind::kRaw, Verify::kOff},
+                                         Case{ExtentKind::kLz4, Verify::kOn},
+                                         Case{ExtentKind::kLz4, Verify::kOff}),
+                         [](const auto& tested) { return name_of(tested.param); });
 
 TEST(HeldChunks, KeepsWhatWasUsedLastUpToItsLimit) {
   HeldChunks held;
