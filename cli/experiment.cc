@@ -163,51 +163,40 @@ Result<void> parse_percent(const std::string& text, double& target) {
   return {};
 }
 
-}  // namespace
-
-CommandFunction add_experiment(CommandOptions& app) {
-  auto options = std::make_shared<ExperimentOptions>();
-  app.require_command();
-  CommandOptions list_command = app.add_command("list", "Name every experiment");
-  list_command.footer(
-      "Examples:\n"
-      "  $ stasis experiment list\n");
+void add_run_command(CommandOptions& app, ExperimentOptions& options) {
   CommandOptions run_command = app.add_command("run", "Measure, and write rows and a report");
-  run_command.add_option("NAME", options->name, "As `stasis experiment list` shows it")
+  run_command.add_option("NAME", options.name, "As `stasis experiment list` shows it")
       .required()
       .type_name("");
   run_command
-      .add_option("--out", options->run.directory, "Where rows and reports go [runs/NAME-SEED]")
+      .add_option("--out", options.run.directory, "Where rows and reports go [runs/NAME-SEED]")
       .type_name("DIR");
-  run_command.add_flag("--quick", options->quick,
+  run_command.add_flag("--quick", options.quick,
                        "Small guests and few trials: minutes instead of half an hour");
   run_command
-      .add_option("--backend", options->run.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
+      .add_option("--backend", options.run.backend, "kvm, hvf, hvf-sim, mock, or auto [auto]")
       .type_name("NAME");
-  add_count(run_command, "-n,--n,--trials", options->trials, 100000, "Of each cell [30; quick: 5]");
-  experiments::Selection& selection = options->run.selection;
+  add_count(run_command, "-n,--n,--trials", options.trials, 100000, "Of each cell [30; quick: 5]");
+  experiments::Selection& selection = options.run.selection;
   add_names(run_command, "--policies", selection.policies,
             "Restore policies to compare, where the experiment does");
   add_names(run_command, "--profile,--profiles", selection.profiles,
             "Workloads, where the experiment has them: reap, faasnap/json, FILE.json, ...");
   add_names(run_command, "--trackers", selection.trackers,
             "Dirty trackers to compare, where the experiment does");
-  run_command.add_option("--seed", options->run.seed, "Of the order of trials [1]");
+  run_command.add_option("--seed", options.run.seed, "Of the order of trials [1]");
   run_command
-      .add_option("--scratch", options->run.scratch_directory,
+      .add_option("--scratch", options.run.scratch_directory,
                   "Where snapshots are made; its file system is part of what is measured")
       .type_name("DIR");
   run_command.footer(
       "A run that was interrupted goes on when it is started again with the same --out.\n\n"
       "Examples:\n"
       "  $ stasis experiment run restore_latency --quick --out results\n");
-  CommandOptions report_command = app.add_command("report", "Summarise an earlier run again");
-  report_command.add_option("DIR", options->directory, "Of the earlier run")
-      .required()
-      .type_name("");
-  report_command.footer(
-      "Examples:\n"
-      "  $ stasis experiment report results\n");
+}
+
+CommandOptions add_compare_command(CommandOptions& app,
+                                   const std::shared_ptr<ExperimentOptions>& options) {
   CommandOptions compare_command =
       app.add_command("compare", "Hold one run against another of the same experiment");
   compare_command.add_option("BEFORE", options->before, "Directory of a run")
@@ -232,6 +221,27 @@ CommandFunction add_experiment(CommandOptions& app) {
       "of the ratio of medians tells. A cell whose interval is too wide is undecided.\n\n"
       "Examples:\n"
       "  $ stasis experiment compare before after\n");
+  return compare_command;
+}
+
+}  // namespace
+
+CommandFunction add_experiment(CommandOptions& app) {
+  auto options = std::make_shared<ExperimentOptions>();
+  app.require_command();
+  CommandOptions list_command = app.add_command("list", "Name every experiment");
+  list_command.footer(
+      "Examples:\n"
+      "  $ stasis experiment list\n");
+  add_run_command(app, *options);
+  CommandOptions report_command = app.add_command("report", "Summarise an earlier run again");
+  report_command.add_option("DIR", options->directory, "Of the earlier run")
+      .required()
+      .type_name("");
+  report_command.footer(
+      "Examples:\n"
+      "  $ stasis experiment report results\n");
+  const CommandOptions compare_command = add_compare_command(app, options);
   app.footer(
       "Examples:\n"
       "  $ stasis experiment list\n"
