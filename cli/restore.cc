@@ -224,10 +224,12 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
   json["console"] = result.console;
 }
 
-Result<void> check(const RestoreCommandOptions& options) {
-  const auto refuse = [](std::string message) {
-    return Error{Errc::kInvalidArgument, 0, std::move(message)};
-  };
+Error refuse(std::string message) {
+  return Error{Errc::kInvalidArgument, 0, std::move(message)};
+}
+
+// What is to be saved, and where.
+Result<void> check_saving(const RestoreCommandOptions& options) {
   if ((options.diff || options.write.live) && options.save.empty()) {
     return refuse(std::string(options.diff ? "--diff" : "--live") +
                   " says how to save: it needs --save DIR");
@@ -243,6 +245,17 @@ Result<void> check(const RestoreCommandOptions& options) {
     }
     STASIS_TRY(check_target(options.write.full_copy, options.write));
   }
+  if (options.periodic.every.count() > 0) {
+    if (options.diff) {
+      return refuse("--diff says how to save once: a series with --save-every has its own rule");
+    }
+    STASIS_ASSIGN(const session::SeriesOptions series, series_of(options));
+    return check_series(series);
+  }
+  return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
+}
+
+Result<void> check(const RestoreCommandOptions& options) {
   if (options.repeat > 1 &&
       (!options.save.empty() || options.until_exit || options.record_working_set)) {
     return refuse(
@@ -257,14 +270,7 @@ Result<void> check(const RestoreCommandOptions& options) {
         "--record-working-set needs --policy lazy: under any other, memory is touched by "
         "more than the guest");
   }
-  if (options.periodic.every.count() > 0) {
-    if (options.diff) {
-      return refuse("--diff says how to save once: a series with --save-every has its own rule");
-    }
-    STASIS_ASSIGN(const session::SeriesOptions series, series_of(options));
-    return check_series(series);
-  }
-  return options.save.empty() ? Result<void>() : check_target(options.save, options.write);
+  return check_saving(options);
 }
 
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
