@@ -73,11 +73,11 @@ Result<void> check_taken(const Definition& definition, const Names& wanted, bool
 }  // namespace
 
 std::span<const Definition* const> all_experiments() {
-  static const std::array<const Definition*, 7> kAll = {
+  static const std::array<const Definition*, 7> all = {
       &floor_definition(),        &restore_latency_definition(), &restore_scaling_definition(),
       &full_vs_diff_definition(), &dirty_tracking_definition(),  &ws_characterize_definition(),
       &policy_matrix_definition()};
-  return kAll;
+  return all;
 }
 
 Result<const Definition*> find_experiment(std::string_view name) {

@@ -182,7 +182,7 @@ constexpr std::array<Figure, 4> kFigures = {
 }  // namespace dirty_tracking
 
 const Definition& dirty_tracking_definition() {
-  static const Definition kDefinition = {
+  static const Definition definition = {
       .name = "dirty_tracking",
       .question =
           "What does each dirty tracker cost: to arm, at the first write to each page, and to "
@@ -193,7 +193,7 @@ const Definition& dirty_tracking_definition() {
       .check = dirty_tracking::check,
       .trials = dirty_tracking::trials(),
       .figures = dirty_tracking::kFigures};
-  return kDefinition;
+  return definition;
 }
 
 }  // namespace stasis::experiments

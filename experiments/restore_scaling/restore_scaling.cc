@@ -220,7 +220,7 @@ std::vector<CheckOutcome> check(const Plan& plan, const RowTable& table) {
 }  // namespace restore_scaling
 
 const Definition& restore_scaling_definition() {
-  static const Definition kDefinition = {
+  static const Definition definition = {
       .name = "restore_scaling",
       .question =
           "How does a restore's time grow with the guest's memory and vCPUs, and with the "
@@ -231,7 +231,7 @@ const Definition& restore_scaling_definition() {
       .check = restore_scaling::check,
       .trials = restore_scaling::trials(),
       .figures = restore_scaling::kFigures};
-  return kDefinition;
+  return definition;
 }
 
 }  // namespace stasis::experiments

@@ -38,16 +38,16 @@ T word_of(const Json& json, const char* field, const std::map<std::string, T>& w
 }
 
 const std::map<std::string, DriftMode>& drift_words() {
-  static const std::map<std::string, DriftMode> kWords = {{"replace", DriftMode::kReplace},
-                                                          {"extend", DriftMode::kExtend}};
-  return kWords;
+  static const std::map<std::string, DriftMode> known_words = {{"replace", DriftMode::kReplace},
+                                                               {"extend", DriftMode::kExtend}};
+  return known_words;
 }
 const std::map<std::string, AccessOrder>& order_words() {
-  static const std::map<std::string, AccessOrder> kWords = {
+  static const std::map<std::string, AccessOrder> known_words = {
       {"shuffled_runs", AccessOrder::kShuffledRuns},
       {"address", AccessOrder::kAddress},
       {"shuffled", AccessOrder::kShuffled}};
-  return kWords;
+  return known_words;
 }
 
 template <typename T>
@@ -58,12 +58,12 @@ std::string word_for(const std::map<std::string, T>& words, T value) {
 }
 
 Profile profile_of(const Json& json) {
-  static const std::vector<std::string> kFields = {
+  static const std::vector<std::string> known_fields = {
       "name",  "source",   "memory_mib",      "zero_fraction",  "compression_ratio",
       "pages", "mean_run", "small_gap_share", "small_gap_mean", "unique_pages",
       "drift", "order",    "write_fraction"};
   for (const auto& [field, value] : json.items()) {
-    if (std::find(kFields.begin(), kFields.end(), field) == kFields.end()) {
+    if (std::find(known_fields.begin(), known_fields.end(), field) == known_fields.end()) {
       throw nlohmann::json::other_error::create(501, "field '" + field + "' is not known", &json);
     }
   }
@@ -167,13 +167,13 @@ std::string to_json_text(const Profile& profile) {
 }
 
 const std::vector<Profile>& builtin_profiles() {
-  static const std::vector<Profile> kProfiles = [] {
+  static const std::vector<Profile> parsed = [] {
     std::vector<Profile> profiles;
     add_collection(kReapProfiles, reap_profile, profiles);
     add_collection(kFaasnapProfiles, faasnap_profile, profiles);
     return profiles;
   }();
-  return kProfiles;
+  return parsed;
 }
 
 }  // namespace stasis::experiments
