@@ -52,6 +52,7 @@ std::set<std::uint32_t> depths_of(const Plan& plan, const std::string& policy) {
 void check_linear(Evaluator& evaluator, const std::string& tracker,
                   const std::set<std::uint32_t>& percents) {
   std::vector<std::string> cells;
+  cells.reserve(percents.size());
   for (const std::uint32_t percent : percents) {
     cells.push_back(diff_id(tracker, percent));
   }
