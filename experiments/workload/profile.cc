@@ -52,6 +52,21 @@ struct Bounds {
   double value, least, greatest;
 };
 
+// Those of a file, a collection, or the one of that name.
+Result<std::vector<Profile>> profiles_of(const std::string& name) {
+  if (name.ends_with(".json")) {
+    STASIS_ASSIGN(const std::string text, read_text_file(name));
+    return profiles_from_json(text, name);
+  }
+  std::vector<Profile> found;
+  for (const Profile& profile : builtin_profiles()) {
+    if (profile.name == name || collection_of(profile.name) == name) {
+      found.push_back(profile);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<void> check_profile(const Profile& profile) {
@@ -94,21 +109,11 @@ Result<void> check_profile(const Profile& profile) {
 Result<std::vector<Profile>> find_profiles(const std::vector<std::string>& names) {
   std::vector<Profile> found;
   for (const std::string& name : names.empty() ? std::vector<std::string>{"reap"} : names) {
-    const std::size_t before = found.size();
-    if (name.ends_with(".json")) {
-      STASIS_ASSIGN(const std::string text, read_text_file(name));
-      STASIS_ASSIGN(const std::vector<Profile> read, profiles_from_json(text, name));
-      found.insert(found.end(), read.begin(), read.end());
-    } else {
-      for (const Profile& profile : builtin_profiles()) {
-        if (profile.name == name || collection_of(profile.name) == name) {
-          found.push_back(profile);
-        }
-      }
-    }
-    if (found.size() == before) {
+    STASIS_ASSIGN(const std::vector<Profile> named, profiles_of(name));
+    if (named.empty()) {
       return unknown_profile(name);
     }
+    found.insert(found.end(), named.begin(), named.end());
   }
   for (std::size_t i = 0; i < found.size(); ++i) {
     STASIS_TRY(check_profile(found[i]));
