@@ -17,8 +17,11 @@ class HvfGic final : public InterruptController {
  public:
   // After hv_vm_create(), before the first vCPU.
   static Result<std::unique_ptr<HvfGic>> create();
+  ~HvfGic() override = default;
   HvfGic(const HvfGic&) = delete;
   HvfGic& operator=(const HvfGic&) = delete;
+  HvfGic(HvfGic&&) = delete;
+  HvfGic& operator=(HvfGic&&) = delete;
 
   [[nodiscard]] std::string_view name() const override { return kGicName; }
   Result<void> set_line(std::uint32_t line, LineLevel level) override;

@@ -43,6 +43,33 @@ void take_facts(const snapshot::PolicySpec& policy, const snapshot::RestorePlan&
                         });
 }
 
+// Null where a VM cannot begin before the snapshot is read: it may have an interrupt controller.
+Result<std::unique_ptr<MachineShell>> begin_shell(HypervisorBackend& backend,
+                                                  const RestoreOptions& options,
+                                                  MilestoneLog& milestones) {
+  ShellConfig config{.vcpus_max = backend.capabilities().vcpus_max, .milestones = &milestones};
+  STASIS_ASSIGN(
+      config.dirty_ring_entries,
+      snapshot::ring_entries_for(options.tracker, backend.capabilities(), options.tracker_options));
+  if (!options.host_cpus.empty()) {
+    config.host_cpu = options.host_cpus.front();
+  }
+  return backend.capabilities().interrupt_controller ? std::unique_ptr<MachineShell>()
+                                                     : MachineShell::begin(backend, config);
+}
+
+Result<std::unique_ptr<snapshot::AccessRecorder>> make_recorder(
+    const snapshot::PolicySpec& policy) {
+  if (policy.memory != snapshot::Underlay::kMissing || policy.prefetch ||
+      policy.faults.window_pages != 1) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "policy '" + policy.name +
+                     "' does not show every first touch of a page: record an access trace under "
+                     "the policy uffd"};
+  }
+  return std::make_unique<snapshot::AccessRecorder>();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
@@ -58,20 +85,7 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   milestones.record_at(Milestone::kBegin, options.begin_at.value_or(host_clock().now()));
   parts.usage = internal::process_usage();
   // The snapshot is read while the first vCPU is being created.
-  ShellConfig shell_config{.vcpus_max = backend.capabilities().vcpus_max,
-                           .milestones = &milestones};
-  STASIS_ASSIGN(
-      shell_config.dirty_ring_entries,
-      snapshot::ring_entries_for(options.tracker, backend.capabilities(), options.tracker_options));
-  if (!options.host_cpus.empty()) {
-    shell_config.host_cpu = options.host_cpus.front();
-  }
-  // A VM that may have an interrupt controller cannot begin before it is known whether it has.
-  std::unique_ptr<MachineShell> shell;
-  if (!backend.capabilities().interrupt_controller) {
-    shell = MachineShell::begin(backend, shell_config);
-  }
-
+  STASIS_ASSIGN(std::unique_ptr<MachineShell> shell, begin_shell(backend, options, milestones));
   STASIS_ASSIGN(const std::unique_ptr<snapshot::SnapshotChain> chain,
                 snapshot::SnapshotChain::open(snapshot::posix_file_system(), snapshot_path));
   milestones.record(Milestone::kHeader);
@@ -92,14 +106,7 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
   restore_options.milestones = &milestones;
   restore_options.supervision = {.progress = options.progress, .cancel = options.cancel};
   if (options.record_trace) {
-    if (policy.memory != snapshot::Underlay::kMissing || policy.prefetch ||
-        policy.faults.window_pages != 1) {
-      return Error{Errc::kInvalidArgument, 0,
-                   "policy '" + policy.name +
-                       "' does not show every first touch of a page: record an access trace under "
-                       "the policy uffd"};
-    }
-    parts.recorder = std::make_unique<snapshot::AccessRecorder>();
+    STASIS_ASSIGN(parts.recorder, make_recorder(policy));
     restore_options.recorder = parts.recorder.get();
   }
   if (options.sample_residency) {

@@ -148,8 +148,8 @@ std::vector<std::byte> Gic::save() const {
   out.put(kStateMark);
   out.put(std::uint64_t{cpu_count()});
   out.put(std::uint64_t{control_});
-  for (std::size_t i = 0; i < words_.size(); ++i) {
-    out.put(words_[i]);
+  for (const auto word : words_) {
+    out.put(word);
   }
   for (std::size_t i = 0; i < routes_.size(); ++i) {
     out.put(std::uint64_t{priorities_[i]});
