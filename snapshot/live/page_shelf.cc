@@ -33,8 +33,10 @@ PageShelf::PageShelf(PageShelf&& other) noexcept
   // Moved before anybody else knows it.
   const MutexLock lock(other.mutex_);
   const MutexLock own(mutex_);
+  // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): under the locks.
   returned_ = std::move(other.returned_);
   untouched_ = other.untouched_;
+  // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
 }
 
 std::optional<std::vector<std::uint32_t>> PageShelf::reserve(std::size_t pages) {
