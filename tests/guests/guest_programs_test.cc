@@ -1,4 +1,6 @@
 // The guest programs on the host's hypervisor, against models of what they should do.
+#include "tests/guests/guest_programs.h"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -15,8 +17,6 @@
 
 #include "guests/programs/kvstore_data.h"
 #include "guests/programs/pagetoucher_content.h"
-#include "kvm/probe.h"
-#include "tests/guests/running_guest.h"
 #include "tests/support/must.h"
 
 namespace stasis::guests {
@@ -28,38 +28,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Kind = MachineEvent::Kind;
-
-class GuestProgramsTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    Result<std::unique_ptr<HypervisorBackend>> backend = kvm::make_backend();
-    if (!backend) {
-      GTEST_SKIP() << "no KVM: " << backend.error().to_string();
-    }
-    backend_ = *std::move(backend);
-  }
-  RunningGuest start(const GuestOptions& options) {
-    return must(RunningGuest::start(*backend_, options));
-  }
-  RunningGuest start_ready(const GuestOptions& options) {
-    RunningGuest guest = start(options);
-    must(guest.run_until(Kind::kReady));
-    return guest;
-  }
-  std::unique_ptr<HypervisorBackend> backend_;
-};
-
-// The value of "name=value" in a response.
-std::string field(const std::string& response, const std::string& name) {
-  std::istringstream words(response);
-  for (std::string word; words >> word;) {
-    if (word.rfind(name + "=", 0) == 0) {
-      return word.substr(name.size() + 1);
-    }
-  }
-  ADD_FAILURE() << "no " << name << "= in: " << response;
-  return {};
-}
 
 std::string hex16(std::uint64_t value) {
   char text[17];

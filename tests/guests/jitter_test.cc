@@ -7,8 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "kvm/probe.h"
-#include "tests/guests/running_guest.h"
+#include "tests/guests/guest_programs.h"
 #include "tests/support/must.h"
 
 namespace stasis::guests {
@@ -21,37 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Kind = MachineEvent::Kind;
 
-class JitterTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    Result<std::unique_ptr<HypervisorBackend>> backend = kvm::make_backend();
-    if (!backend) {
-      GTEST_SKIP() << "no KVM: " << backend.error().to_string();
-    }
-    backend_ = *std::move(backend);
-  }
-  RunningGuest start(const GuestOptions& options) {
-    return must(RunningGuest::start(*backend_, options));
-  }
-  RunningGuest start_ready(const GuestOptions& options) {
-    RunningGuest guest = start(options);
-    must(guest.run_until(Kind::kReady));
-    return guest;
-  }
-  std::unique_ptr<HypervisorBackend> backend_;
-};
-
-// The value of "name=value" in a response.
-std::string field(const std::string& response, const std::string& name) {
-  std::istringstream words(response);
-  for (std::string word; words >> word;) {
-    if (word.rfind(name + "=", 0) == 0) {
-      return word.substr(name.size() + 1);
-    }
-  }
-  ADD_FAILURE() << "no " << name << "= in: " << response;
-  return "0";
-}
+class JitterTest : public GuestProgramsTest {};
 
 TEST_F(JitterTest, SeesForHowLongItStoodStill) {
   RunningGuest guest =

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 
-#include "hvf/backend.h"
 #include "tests/hvf/linux_guest.h"
 
 namespace stasis::hvf {
@@ -11,24 +10,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class LinuxBootTest : public testing::TestWithParam<std::uint32_t> {
+class LinuxBootTest : public LinuxTest {
  protected:
-  void SetUp() override {
-    auto backend = make_backend();
-    if (!backend) {
-      GTEST_SKIP() << backend.error().to_string();
-    }
-    files_ = {read_whole(linux_directory() / "Image"),
-              read_whole(linux_directory() / "initrd.cpio")};
-    if (files_.kernel.empty() || files_.initrd.empty()) {
-      GTEST_SKIP() << "no arm64 kernel in " << linux_directory()
-                   << "; scripts/fetch-linux-arm64 fetches one";
-    }
-    backend_ = *std::move(backend);
-  }
-
-  std::unique_ptr<HypervisorBackend> backend_;
-  LinuxFiles files_;
   LinuxPorts ports_;
 };
 

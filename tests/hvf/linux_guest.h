@@ -21,6 +21,7 @@
 #include "guests/arm64_linux/memory_map.h"
 #include "guests/arm64_linux/request_peer.h"
 #include "guests/arm64_linux/serial_device.h"
+#include "hvf/backend.h"
 #include "tests/support/must.h"
 
 namespace stasis::hvf {
@@ -142,5 +143,26 @@ inline std::unique_ptr<Machine> boot_linux(HypervisorBackend& backend, LinuxPort
   config.initial_state = std::move(state);
   return must(Machine::create(backend, std::move(memory), std::move(bus), std::move(config)));
 }
+
+// With so many vCPUs as the parameter says.
+class LinuxTest : public testing::TestWithParam<std::uint32_t> {
+ protected:
+  void SetUp() override {
+    auto backend = make_backend();
+    if (!backend) {
+      GTEST_SKIP() << backend.error().to_string();
+    }
+    files_ = {read_whole(linux_directory() / "Image"),
+              read_whole(linux_directory() / "initrd.cpio")};
+    if (files_.kernel.empty() || files_.initrd.empty()) {
+      GTEST_SKIP() << "no arm64 kernel in " << linux_directory()
+                   << "; scripts/fetch-linux-arm64 fetches one";
+    }
+    backend_ = *std::move(backend);
+  }
+
+  std::unique_ptr<HypervisorBackend> backend_;
+  LinuxFiles files_;
+};
 
 }  // namespace stasis::hvf

@@ -10,7 +10,6 @@
 
 #include <gmock/gmock.h>
 
-#include "hvf/backend.h"
 #include "snapshot/capture.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/restore/restorer.h"
@@ -43,22 +42,8 @@ std::string right_answer() {
   return line.data();
 }
 
-class LinuxSnapshotTest : public testing::TestWithParam<std::uint32_t> {
+class LinuxSnapshotTest : public LinuxTest {
  protected:
-  void SetUp() override {
-    auto backend = make_backend();
-    if (!backend) {
-      GTEST_SKIP() << backend.error().to_string();
-    }
-    files_ = {read_whole(linux_directory() / "Image"),
-              read_whole(linux_directory() / "initrd.cpio")};
-    if (files_.kernel.empty() || files_.initrd.empty()) {
-      GTEST_SKIP() << "no arm64 kernel in " << linux_directory()
-                   << "; scripts/fetch-linux-arm64 fetches one";
-    }
-    backend_ = *std::move(backend);
-  }
-
   // Boots, begins the work in the background, and leaves the machine running.
   void start_work() {
     ports_ = std::make_unique<LinuxPorts>();
@@ -130,8 +115,6 @@ class LinuxSnapshotTest : public testing::TestWithParam<std::uint32_t> {
     }
   }
 
-  std::unique_ptr<HypervisorBackend> backend_;
-  LinuxFiles files_;
   experiments::TemporaryDirectory directory_;
   std::unique_ptr<LinuxPorts> ports_;
   std::unique_ptr<Machine> machine_;
