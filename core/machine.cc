@@ -124,9 +124,12 @@ MachineImpl::MachineImpl(HypervisorBackend& backend, std::unique_ptr<GuestMemory
 MachineImpl::~MachineImpl() {
   memory_->on_failure({});
   for (const auto& thread : threads_) {
-    thread->stop();  // All at once, then each is joined.
+    thread->stop();  // All at once.
   }
-  threads_.clear();
+  // All have ended before the first is destroyed: what one still does may wake another.
+  for (const auto& thread : threads_) {
+    thread->join();
+  }
 }
 
 VcpuThread::StartOptions MachineImpl::start_options(std::uint32_t index) const {

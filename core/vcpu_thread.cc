@@ -16,7 +16,7 @@ VcpuThread::VcpuThread(std::uint32_t index, VcpuContext& context, VcpuStanding s
 
 VcpuThread::~VcpuThread() {
   stop();
-  thread_.join();
+  join();
 }
 
 Result<void> VcpuThread::start(Startup& startup, StartOptions options) {

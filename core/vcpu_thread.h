@@ -96,8 +96,10 @@ class VcpuThread {
   void set_write_fault_handler(WriteFaultHandler* handler);
   [[nodiscard]] Machine::Counters counters() const { return counters_; }
 
-  // Ends the thread's loop; the destructor joins it.
+  // Ends the thread's loop, once what it is doing is done; join() waits for that. Both may be
+  // called again; the destructor calls both.
   void stop();
+  void join() { thread_.join(); }
 
  private:
   enum class Next : std::uint8_t { kEnterGuest, kLeave };

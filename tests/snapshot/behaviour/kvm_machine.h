@@ -80,5 +80,7 @@ class KvmTest : public ::testing::Test {
 
 // Equal for states that a guest cannot tell apart: without the host's counter, which goes on.
 MachineState without_time(MachineState state);
+// What differs between two states' x86-64 vCPUs, for the message of a test; empty if nothing does.
+std::string difference(const MachineState& one, const MachineState& other);
 
 }  // namespace stasis::snapshot::testing

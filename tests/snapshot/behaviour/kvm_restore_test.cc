@@ -13,6 +13,7 @@ namespace stasis::snapshot {
 namespace {
 
 using testing::capture_options;
+using testing::difference;
 using testing::Format;
 using testing::GuestMachine;
 using testing::GuestOptions;
@@ -80,7 +81,10 @@ class KvmRestoreTest : public KvmTest, public ::testing::WithParamInterface<Rest
   };
 
   Saved note(const GuestMachine& guest, const std::string& path) {
-    return {path, memory_hash(guest.machine->memory()), without_time(*guest.machine->save_state()),
+    MachineState state = without_time(*guest.machine->save_state());
+    EXPECT_EQ(difference(without_time(*guest.machine->save_state()), state), "")
+        << "to save is not to change";
+    return {path, memory_hash(guest.machine->memory()), std::move(state),
             guest.console->text().size(), 0};
   }
 
@@ -101,7 +105,7 @@ class KvmRestoreTest : public KvmTest, public ::testing::WithParamInterface<Rest
   void expect_same_machine(const GuestMachine& guest, const Saved& saved) {
     EXPECT_EQ(memory_hash(guest.machine->memory()), saved.memory_hash);
     const MachineState state = without_time(*guest.machine->save_state());
-    EXPECT_TRUE(state.vcpus == saved.state.vcpus);
+    EXPECT_EQ(difference(state, saved.state), "");
     EXPECT_EQ(state.activities, saved.state.activities);
     EXPECT_EQ(state.wake_pending, saved.state.wake_pending);
   }
