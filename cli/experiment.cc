@@ -184,6 +184,8 @@ void add_run_command(CommandOptions& app, ExperimentOptions& options) {
             "Workloads, where the experiment has them: reap, faasnap/json, FILE.json, ...");
   add_names(run_command, "--trackers", selection.trackers,
             "Dirty trackers to compare, where the experiment does");
+  add_names(run_command, "--cells", selection.cells,
+            "Only cells with one of these in their names, and their floors");
   run_command.add_option("--seed", options.run.seed, "Of the order of trials [1]");
   run_command
       .add_option("--scratch", options.run.scratch_directory,
@@ -192,7 +194,8 @@ void add_run_command(CommandOptions& app, ExperimentOptions& options) {
   run_command.footer(
       "A run that was interrupted goes on when it is started again with the same --out.\n\n"
       "Examples:\n"
-      "  $ stasis experiment run restore_latency --quick --out results\n");
+      "  $ stasis experiment run restore_latency --quick --out results\n"
+      "  $ stasis experiment run restore_latency --cells restore/eager --n 100 --out closer\n");
 }
 
 CommandOptions add_compare_command(CommandOptions& app,

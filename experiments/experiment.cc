@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "experiments/catalog.h"
+#include "experiments/harness/cell_filter.h"
 #include "experiments/harness/driver.h"
 #include "experiments/harness/host_facts.h"
 #include "experiments/harness/run_directory.h"
@@ -45,7 +48,8 @@ Result<Experiment> design(const Definition& definition, const std::string& backe
   design.capabilities = made->capabilities();
   STASIS_ASSIGN(design.selection,
                 settle_selection(definition, options.selection, design.capabilities));
-  return definition.design(design);
+  STASIS_ASSIGN(Experiment experiment, definition.design(design));
+  return only_cells(std::move(experiment), options.selection.cells);
 }
 
 Plan make_plan(const Experiment& experiment, const std::string& backend,

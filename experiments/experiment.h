@@ -39,6 +39,7 @@ struct Selection {
   std::vector<std::string> policies = {};  // Names of snapshot/policies.
   std::vector<std::string> trackers = {};  // Names of snapshot/trackers.
   std::vector<std::string> profiles = {};  // Names or files of experiments/profiles.
+  std::vector<std::string> cells = {};     // Parts of cells' names (harness/cell_filter.h).
 };
 
 // Value, but for what it borrows.

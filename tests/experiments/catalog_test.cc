@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "experiments/harness/cell_filter.h"
 #include "experiments/trials/trial_kinds.h"
 #include "experiments/workload/profile_trials.h"
 
@@ -130,6 +132,31 @@ TEST_P(EveryExperiment, UsesOnlyWhatIsMadeBefore) {
       for (const std::string& directory : planned.cached_directories) {
         EXPECT_TRUE(made.contains(directory)) << planned.cell.id << ": " << directory;
       }
+    }
+  });
+}
+
+// As a whole and as any of its cells alone, which `floor_cell` may join.
+TEST_P(EveryExperiment, CanBeMeasuredCellByCell) {
+  each([](const Experiment& experiment) {
+    for (const PlannedCell& planned : experiment.cells) {
+      const std::string& id = planned.cell.id;
+      const auto part = only_cells(experiment, std::span(&id, 1));
+      ASSERT_TRUE(part) << part.error().to_string();
+      std::set<std::string> ids;
+      std::set<std::string> made;
+      for (const Preparation& preparation : part->preparations) {
+        made.insert(preparation.product);
+      }
+      for (const PlannedCell& kept : part->cells) {
+        ids.insert(kept.cell.id);
+        for (const std::string& directory : kept.cached_directories) {
+          EXPECT_TRUE(made.contains(directory)) << kept.cell.id << ": " << directory;
+        }
+      }
+      EXPECT_TRUE(ids.contains(id));
+      EXPECT_TRUE(planned.cell.floor_cell.empty() || ids.contains(planned.cell.floor_cell)) << id;
+      EXPECT_LE(part->preparations.size(), experiment.preparations.size());
     }
   });
 }

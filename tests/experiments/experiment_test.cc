@@ -218,6 +218,18 @@ TEST(ExperimentRun, AnotherSelectionIsAnotherRun) {
   EXPECT_THAT(other.error().message, HasSubstr("other cells"));
 }
 
+TEST(ExperimentRun, APartOfTheCellsIsMeasuredAlone) {
+  const TemporaryDirectory directory;
+  const auto outcome = run("floor", {.directory = directory.file("run"),
+                                     .scale = Scale::kQuick,
+                                     .backend = "mock",
+                                     .trials = 1,
+                                     .selection = {.cells = {"xxh3", "zero_scan"}}});
+  ASSERT_TRUE(outcome) << outcome.error().to_string();
+  EXPECT_EQ(outcome->rows, 2U) << outcome->summary;
+  EXPECT_EQ(outcome->failed_rows, 0U) << outcome->summary;
+}
+
 TEST(ExperimentRun, ADirectoryWithOtherFilesIsRefusedBeforeAnythingIsMade) {
   const TemporaryDirectory directory;
   directory.write("notes.txt", "keep me");
