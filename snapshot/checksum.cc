@@ -46,12 +46,23 @@ std::uint64_t chunk_checksum(std::span<const std::byte> raw, Gpa gpa) {
   return kernels_for(raw).hash64(raw.data(), raw.size(), gpa.value);
 }
 
-std::uint64_t copy_with_checksum(std::span<const std::byte> raw, Gpa gpa, std::byte* out) {
+std::uint64_t copy_with_checksum(std::span<const std::byte> raw, Gpa gpa, std::byte* out,
+                                 CopyTo to) {
   if (raw.size() < kLargeBytesMin) {
     std::memcpy(out, raw.data(), raw.size());
     return chunk_checksum(raw, gpa);
   }
-  return widest_kernels().copy64(raw.data(), raw.size(), gpa.value, out);
+  const ChecksumKernels& kernels = widest_kernels();
+  return to == CopyTo::kMemory ? kernels.stream64(raw.data(), raw.size(), gpa.value, out)
+                               : kernels.copy64(raw.data(), raw.size(), gpa.value, out);
+}
+
+void copy_to_memory(std::span<const std::byte> raw, std::byte* out) {
+  if (raw.size() < kLargeBytesMin) {
+    std::memcpy(out, raw.data(), raw.size());
+  } else {
+    widest_kernels().stream(raw.data(), raw.size(), out);
+  }
 }
 
 std::array<std::uint64_t, 2> wide_checksum(std::span<const std::byte> bytes) {

@@ -119,18 +119,18 @@ class Worker {
       if (bytes.empty()) {
         return source_->file->read_at(chunk.file_offset + skipped, out);
       }
-      std::memcpy(out.data(), bytes.data(), out.size());
+      copy_to_memory(bytes, out.data());
       return {};
     }
-    return whole ? read_checked(part, out) : fill_through_scratch(part, out);
+    return whole ? read_checked(part, out, CopyTo::kMemory) : fill_through_scratch(part, out);
   }
 
   // A raw chunk, by one pass over its bytes where the window shows them.
-  Result<void> read_checked(const ChunkPart& part, std::span<std::byte> out) {
+  Result<void> read_checked(const ChunkPart& part, std::span<std::byte> out, CopyTo to) {
     const Chunk& chunk = part.chunk;
     const auto bytes = mapped(chunk.file_offset, chunk.stored_bytes);
     if (!bytes.empty()) {
-      return compare(part, copy_with_checksum(bytes, part.whole.begin, out.data()));
+      return compare(part, copy_with_checksum(bytes, part.whole.begin, out.data(), to));
     }
     STASIS_TRY(source_->file->read_at(chunk.file_offset, out));
     return check(part, out);
@@ -142,7 +142,7 @@ class Worker {
     const HeldChunk* held = held_.find(*source_, part.index);
     if (held == nullptr) {
       HeldChunk& fresh = held_.make(*source_, part.index, part.whole.size);
-      if (auto read = part.is_stored_raw() ? read_checked(part, fresh.bytes)
+      if (auto read = part.is_stored_raw() ? read_checked(part, fresh.bytes, CopyTo::kCache)
                                            : decompress(part, fresh.bytes);
           !read) {
         held_.forget(fresh);

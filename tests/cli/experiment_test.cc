@@ -19,10 +19,13 @@ using ::testing::HasSubstr;
 // One run of the smallest experiment for all tests: of the mock, so that every host has it.
 class ExperimentCommand : public ::testing::Test {
  protected:
+  static constexpr const char* kCells = "memcpy,zero_scan,xxh3";  // Those that take no time.
+
   static void SetUpTestSuite() {
     directory_ = std::make_unique<TemporaryDirectory>();
-    const Outcome outcome = run({"experiment", "run", "floor", "--quick", "-n", "3", "--backend",
-                                 "mock", "--quiet", "--out", *directory_ / "run"});
+    const Outcome outcome =
+        run({"experiment", "run", "floor", "--quick", "-n", "3", "--backend", "mock", "--cells",
+             kCells, "--quiet", "--out", *directory_ / "run"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
   static void TearDownTestSuite() { directory_.reset(); }
@@ -50,10 +53,18 @@ class ExperimentCommand : public ::testing::Test {
 };
 TEST_F(ExperimentCommand, SaysBeforehandWhatItIsGoingToDo) {
   const Outcome outcome = run({"experiment", "run", "floor", "--quick", "--n", "3", "--backend",
-                               "mock", "--out", path("run")});
+                               "mock", "--cells", kCells, "--out", path("run")});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("3 trials of each after 1 to warm up"));
   EXPECT_THAT(outcome.err, HasSubstr("none is to be made"));  // It was there already.
+}
+
+TEST_F(ExperimentCommand, CellsThatAreNotThereAreRefusedWithThoseThatAre) {
+  const Outcome outcome = run({"experiment", "run", "floor", "--quick", "--backend", "mock",
+                               "--cells", "memcopy", "--out", path("none")});
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("'memcopy'"));
+  EXPECT_THAT(outcome.err, HasSubstr("begin with floor/"));
 }
 
 TEST_F(ExperimentCommand, ARunAgainstItselfIsNotWorse) {

@@ -253,6 +253,35 @@ TEST(Checksum, IsTheSameWhileCopying) {
   }
 }
 
+// Whatever begins and ends where: past the caches only whole lines can be written.
+TEST(Checksum, IsTheSameWhileCopyingPastTheCaches) {
+  constexpr std::size_t kRoom = std::size_t{64} << 10U;
+  std::mt19937_64 random(12);
+  std::vector<std::byte> bytes(kRoom + 64);
+  std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<std::byte>(random()); });
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{4096}, std::size_t{16} << 10U,
+        (std::size_t{16} << 10U) + 8, (std::size_t{20} << 10U) + 64, kRoom - 1, kRoom}) {
+    for (const std::size_t skipped : {0U, 1U, 8U, 32U, 63U}) {
+      SCOPED_TRACE(std::to_string(size) + " bytes at " + std::to_string(skipped));
+      const std::span<const std::byte> raw(bytes.data() + skipped, size);
+      // On a line's beginning, `skipped` bytes behind it, and something behind the copy.
+      alignas(64) static std::array<std::byte, kRoom + 256> room;
+      for (const std::size_t offset : {std::size_t{0}, skipped}) {
+        room.fill(std::byte{0x5a});
+        EXPECT_EQ(copy_with_checksum(raw, Gpa{size}, room.data() + offset, CopyTo::kMemory),
+                  chunk_checksum(raw, Gpa{size}));
+        EXPECT_TRUE(std::equal(raw.begin(), raw.end(), room.data() + offset));
+        EXPECT_EQ(room.at(offset + size), std::byte{0x5a});
+        room.fill(std::byte{0x5a});
+        copy_to_memory(raw, room.data() + offset);
+        EXPECT_TRUE(std::equal(raw.begin(), raw.end(), room.data() + offset));
+        EXPECT_EQ(room.at(offset + size), std::byte{0x5a});
+      }
+    }
+  }
+}
+
 // Leaves words on the stack for the next call to find in what it does not initialise.
 [[gnu::noinline]] void litter_stack(const std::array<std::uint64_t, 4>& pattern) {
   alignas(64) std::array<volatile std::uint64_t, 2048> words;
