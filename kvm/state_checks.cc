@@ -9,13 +9,11 @@
 #include "core/text.h"
 #include "kvm/host_cpuid.h"
 #include "kvm/kvm_uapi.h"
+#include "kvm/xsave_image.h"
 
 namespace stasis::kvm {
 namespace {
 
-// SDM vol. 1, 13.4.2: XSTATE_BV is the first word of the header after the legacy region.
-constexpr std::size_t kXstateBvOffset = 512;
-constexpr std::size_t kXsaveLegacyAndHeaderBytes = 576;
 // A guest clock that runs wrong by more than this is refused where KVM cannot scale it. The same
 // bound as the kernel's own tolerance (tsc_tolerance_ppm).
 constexpr std::uint64_t kTscTolerancePpm = 250;

@@ -9,6 +9,7 @@
 #include "kvm/flexible_array.h"
 #include "kvm/host_cpuid.h"
 #include "kvm/x86_transfer.h"
+#include "kvm/xsave_image.h"
 
 namespace stasis::kvm {
 namespace {
@@ -209,6 +210,8 @@ Result<void> save_vcpu_beside_registers(const KvmFd& vcpu, HostFacts& facts, X86
   }
   state.mp_state = static_cast<X86MpState>(mp.mp_state);
   STASIS_ASSIGN(state.xsave, save_xsave(vcpu, facts));
+  STASIS_ASSIGN(const std::vector<X86CpuidEntry> host, facts.guest_cpuid());
+  clear_initial_components(state.xsave, host);
   STASIS_ASSIGN(state.xcrs, save_xcrs(vcpu));
 
   STASIS_ASSIGN(std::vector<std::uint32_t> indices, facts.msr_indices());
