@@ -1,38 +1,24 @@
 // The only file that names the generated code of schemas/trace.capnp.
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <string>
 #include <unordered_set>
 #include <utility>
 
 #include <capnp/message.h>
-#include <capnp/serialize.h>
-#include <kj/exception.h>
 
 #include "core/text.h"
 #include "schemas/trace.capnp.h"
 #include "snapshot/access_trace.h"
-#include "snapshot/checksum.h"
-#include "snapshot/manifest_codec.h"
-#include "snapshot/words.h"
+#include "snapshot/record_codec.h"
 
 namespace stasis::snapshot {
 namespace {
 
-constexpr std::uint32_t kUnitBytesMin = 4096;
-constexpr std::uint32_t kUnitBytesMax = 65536;
-
-Error corrupt(std::string message) {
-  return Error{Errc::kCorruption, 0, std::move(message)};
-}
+using internal::corrupt_record;
 
 // The rule that `trace` breaks, or nothing.
 std::optional<std::string> broken_rule(const AccessTrace& trace) {
-  if (!std::has_single_bit(trace.unit_bytes) || trace.unit_bytes < kUnitBytesMin ||
-      trace.unit_bytes > kUnitBytesMax) {
-    return "unitBytes is " + std::to_string(trace.unit_bytes) +
-           ", not a power of two from 4096 to 65536";
+  if (auto broken = internal::broken_unit_rule(trace.unit_bytes)) {
+    return broken;
   }
   if (trace.accesses.size() > kTraceAccessesMax) {
     return std::to_string(trace.accesses.size()) + " accesses, more than the " +
@@ -56,31 +42,24 @@ std::optional<std::string> broken_rule(const AccessTrace& trace) {
   return std::nullopt;
 }
 
-std::array<std::uint64_t, 2> checksum_of(const AccessTrace& trace) {
-  const auto [id_low, id_high] = std::bit_cast<std::array<std::uint64_t, 2>>(trace.snapshot.bytes);
-  std::vector<std::uint64_t> words = {kTraceVersion,
-                                      id_low,
-                                      id_high,
-                                      trace.root.low,
-                                      trace.root.high,
-                                      trace.unit_bytes,
-                                      static_cast<std::uint64_t>(trace.created_ns)};
-  words.reserve(words.size() + trace.accesses.size() * 3);
+// What its checksum is of.
+std::vector<std::uint64_t> words_of(const AccessTrace& trace) {
+  std::vector<std::uint64_t> words =
+      internal::head_words(trace, kTraceVersion, trace.accesses.size() * 3);
   for (const PageAccess& access : trace.accesses) {
     words.push_back(access.page.value);
     words.push_back(static_cast<std::uint64_t>(access.at_ns));
     words.push_back(static_cast<std::uint64_t>(access.access) +
                     256 * static_cast<std::uint64_t>(access.phase));
   }
-  static_assert(std::endian::native == std::endian::little);  // As the schema has it.
-  return wide_checksum(std::as_bytes(std::span(words)));
+  return words;
 }
 
 Result<PageAccess> decode_access(schema::Trace::Access::Reader reader) {
   PageAccess access;
   access.page = Gpa{reader.getPage()};
   if (reader.getAtNs() > static_cast<std::uint64_t>(INT64_MAX)) {
-    return corrupt("the time of page " + hex(access.page.value) + " is out of range");
+    return corrupt_record("the time of page " + hex(access.page.value) + " is out of range");
   }
   access.at_ns = static_cast<std::int64_t>(reader.getAtNs());
   switch (reader.getKind()) {
@@ -91,7 +70,7 @@ Result<PageAccess> decode_access(schema::Trace::Access::Reader reader) {
       access.access = PopulateFor::kWriting;
       break;
     default:
-      return corrupt("the kind of page " + hex(access.page.value) + " is unknown");
+      return corrupt_record("the kind of page " + hex(access.page.value) + " is unknown");
   }
   switch (reader.getPhase()) {
     case schema::Trace::Phase::RESTORE:
@@ -104,31 +83,15 @@ Result<PageAccess> decode_access(schema::Trace::Access::Reader reader) {
       access.phase = TracePhase::kRequest;
       return access;
   }
-  return corrupt("the phase of page " + hex(access.page.value) + " is unknown");
+  return corrupt_record("the phase of page " + hex(access.page.value) + " is unknown");
 }
 
 Result<AccessTrace> decode(schema::Trace::Reader reader) {
-  if (reader.getVersion() > kTraceVersion) {
-    return Error{Errc::kNotSupported, 0,
-                 "version " + std::to_string(reader.getVersion()) +
-                     " of an access trace; this program reads version " +
-                     std::to_string(kTraceVersion)};
-  }
-  if (reader.getVersion() != kTraceVersion) {
-    return corrupt("version is " + std::to_string(reader.getVersion()));
-  }
   AccessTrace trace;
-  const auto id = reader.getSnapshotId();
-  if (id.size() != trace.snapshot.bytes.size()) {
-    return corrupt("snapshotId has " + std::to_string(id.size()) + " bytes");
-  }
-  std::ranges::copy(id, trace.snapshot.bytes.begin());
-  trace.root = {reader.getRootLow(), reader.getRootHigh()};
-  trace.unit_bytes = reader.getUnitBytes();
-  trace.created_ns = reader.getCreatedNs();
+  STASIS_TRY(internal::decode_head(reader, kTraceVersion, "an access trace", trace));
   const auto accesses = reader.getAccesses();
   if (accesses.size() > kTraceAccessesMax) {
-    return corrupt(std::to_string(accesses.size()) + " accesses");
+    return corrupt_record(std::to_string(accesses.size()) + " accesses");
   }
   trace.accesses.reserve(accesses.size());
   for (const auto item : accesses) {
@@ -136,11 +99,9 @@ Result<AccessTrace> decode(schema::Trace::Reader reader) {
     trace.accesses.push_back(access);
   }
   if (auto broken = broken_rule(trace)) {
-    return corrupt(*std::move(broken));
+    return corrupt_record(*std::move(broken));
   }
-  if (checksum_of(trace) != std::array{reader.getChecksumLow(), reader.getChecksumHigh()}) {
-    return corrupt("checksum does not match");
-  }
+  STASIS_TRY(internal::check_checksum(reader, words_of(trace)));
   return trace;
 }
 
@@ -164,12 +125,7 @@ Result<std::vector<std::byte>> encode_trace(const AccessTrace& trace) {
   }
   capnp::MallocMessageBuilder message(static_cast<unsigned>(64 + (trace.accesses.size() * 3)));
   auto builder = message.initRoot<schema::Trace>();
-  builder.setVersion(kTraceVersion);
-  builder.setSnapshotId(kj::arrayPtr(trace.snapshot.bytes.data(), trace.snapshot.bytes.size()));
-  builder.setRootLow(trace.root.low);
-  builder.setRootHigh(trace.root.high);
-  builder.setUnitBytes(trace.unit_bytes);
-  builder.setCreatedNs(trace.created_ns);
+  internal::encode_head(builder, trace, kTraceVersion);
   auto accesses = builder.initAccesses(static_cast<unsigned>(trace.accesses.size()));
   for (unsigned i = 0; i < accesses.size(); ++i) {
     const PageAccess& access = trace.accesses[i];
@@ -179,24 +135,12 @@ Result<std::vector<std::byte>> encode_trace(const AccessTrace& trace) {
                                                                : schema::Trace::Kind::READ);
     accesses[i].setPhase(phase_of(access.phase));
   }
-  const std::array<std::uint64_t, 2> checksum = checksum_of(trace);
-  builder.setChecksumLow(checksum[0]);
-  builder.setChecksumHigh(checksum[1]);
+  internal::encode_checksum(builder, words_of(trace));
   return internal::bytes_of(message);
 }
 
 Result<AccessTrace> decode_trace(std::span<const std::byte> file) {
-  if (file.size() > kTraceBytesMax || file.size() % sizeof(capnp::word) != 0) {
-    return corrupt(std::to_string(file.size()) + " bytes: not whole words, or more than the " +
-                   std::to_string(kTraceBytesMax) + " allowed");
-  }
-  try {
-    const internal::AlignedWords words(file);
-    capnp::FlatArrayMessageReader reader(words.get(), internal::reader_options(file.size()));
-    return decode(reader.getRoot<schema::Trace>());
-  } catch (const kj::Exception& exception) {
-    return corrupt(exception.getDescription().cStr());
-  }
+  return internal::decode_message<schema::Trace>(file, kTraceBytesMax, decode);
 }
 
 }  // namespace stasis::snapshot

@@ -1,37 +1,23 @@
 // The only file that names the generated code of schemas/working_set.capnp.
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <string>
 #include <utility>
 
 #include <capnp/message.h>
-#include <capnp/serialize.h>
-#include <kj/exception.h>
 
 #include "core/text.h"
 #include "schemas/working_set.capnp.h"
-#include "snapshot/checksum.h"
-#include "snapshot/manifest_codec.h"
-#include "snapshot/words.h"
+#include "snapshot/record_codec.h"
 #include "snapshot/working_set.h"
 
 namespace stasis::snapshot {
 namespace {
 
-constexpr std::uint32_t kUnitBytesMin = 4096;
-constexpr std::uint32_t kUnitBytesMax = 65536;
-
-Error corrupt(std::string message) {
-  return Error{Errc::kCorruption, 0, std::move(message)};
-}
+using internal::corrupt_record;
 
 // The rule that `set` breaks, or nothing.
 std::optional<std::string> broken_rule(const WorkingSet& set) {
-  if (!std::has_single_bit(set.unit_bytes) || set.unit_bytes < kUnitBytesMin ||
-      set.unit_bytes > kUnitBytesMax) {
-    return "unitBytes is " + std::to_string(set.unit_bytes) +
-           ", not a power of two from 4096 to 65536";
+  if (auto broken = internal::broken_unit_rule(set.unit_bytes)) {
+    return broken;
   }
   if (set.pieces.size() > kWorkingSetRunsMax) {
     return std::to_string(set.pieces.size()) + " runs, more than the " +
@@ -52,23 +38,16 @@ std::optional<std::string> broken_rule(const WorkingSet& set) {
   return std::nullopt;
 }
 
-std::array<std::uint64_t, 2> checksum_of(const WorkingSet& set) {
-  const auto [id_low, id_high] = std::bit_cast<std::array<std::uint64_t, 2>>(set.snapshot.bytes);
-  std::vector<std::uint64_t> words = {kWorkingSetVersion,
-                                      id_low,
-                                      id_high,
-                                      set.root.low,
-                                      set.root.high,
-                                      set.unit_bytes,
-                                      static_cast<std::uint64_t>(set.created_ns)};
-  words.reserve(words.size() + set.pieces.size() * 3);
+// What its checksum is of.
+std::vector<std::uint64_t> words_of(const WorkingSet& set) {
+  std::vector<std::uint64_t> words =
+      internal::head_words(set, kWorkingSetVersion, set.pieces.size() * 3);
   for (const PopulatePiece& piece : set.pieces) {
     words.push_back(piece.range.begin.value);
     words.push_back(piece.range.size / set.unit_bytes);
     words.push_back(static_cast<std::uint64_t>(piece.access));
   }
-  static_assert(std::endian::native == std::endian::little);  // As the schema has it.
-  return wide_checksum(std::as_bytes(std::span(words)));
+  return words;
 }
 
 schema::WorkingSet::Kind kind_of(PopulateFor access) {
@@ -87,31 +66,15 @@ Result<PopulatePiece> decode_run(schema::WorkingSet::Run::Reader run, std::uint3
       piece.access = PopulateFor::kWriting;
       return piece;
   }
-  return corrupt("kind of run " + describe(piece.range) + " is unknown");
+  return corrupt_record("kind of run " + describe(piece.range) + " is unknown");
 }
 
 Result<WorkingSet> decode(schema::WorkingSet::Reader reader) {
-  if (reader.getVersion() > kWorkingSetVersion) {
-    return Error{Errc::kNotSupported, 0,
-                 "version " + std::to_string(reader.getVersion()) +
-                     " of a working set; this program reads version " +
-                     std::to_string(kWorkingSetVersion)};
-  }
-  if (reader.getVersion() != kWorkingSetVersion) {
-    return corrupt("version is " + std::to_string(reader.getVersion()));
-  }
   WorkingSet set;
-  const auto id = reader.getSnapshotId();
-  if (id.size() != set.snapshot.bytes.size()) {
-    return corrupt("snapshotId has " + std::to_string(id.size()) + " bytes");
-  }
-  std::ranges::copy(id, set.snapshot.bytes.begin());
-  set.root = {reader.getRootLow(), reader.getRootHigh()};
-  set.unit_bytes = reader.getUnitBytes();
-  set.created_ns = reader.getCreatedNs();
+  STASIS_TRY(internal::decode_head(reader, kWorkingSetVersion, "a working set", set));
   const auto runs = reader.getRuns();
   if (runs.size() > kWorkingSetRunsMax) {
-    return corrupt(std::to_string(runs.size()) + " runs");
+    return corrupt_record(std::to_string(runs.size()) + " runs");
   }
   set.pieces.reserve(runs.size());
   for (const auto run : runs) {
@@ -119,11 +82,9 @@ Result<WorkingSet> decode(schema::WorkingSet::Reader reader) {
     set.pieces.push_back(piece);
   }
   if (auto broken = broken_rule(set)) {
-    return corrupt(*std::move(broken));
+    return corrupt_record(*std::move(broken));
   }
-  if (checksum_of(set) != std::array{reader.getChecksumLow(), reader.getChecksumHigh()}) {
-    return corrupt("checksum does not match");
-  }
+  STASIS_TRY(internal::check_checksum(reader, words_of(set)));
   return set;
 }
 
@@ -135,12 +96,7 @@ Result<std::vector<std::byte>> encode_working_set(const WorkingSet& set) {
   }
   capnp::MallocMessageBuilder message(static_cast<unsigned>(64 + (set.pieces.size() * 2)));
   auto builder = message.initRoot<schema::WorkingSet>();
-  builder.setVersion(kWorkingSetVersion);
-  builder.setSnapshotId(kj::arrayPtr(set.snapshot.bytes.data(), set.snapshot.bytes.size()));
-  builder.setRootLow(set.root.low);
-  builder.setRootHigh(set.root.high);
-  builder.setUnitBytes(set.unit_bytes);
-  builder.setCreatedNs(set.created_ns);
+  internal::encode_head(builder, set, kWorkingSetVersion);
   auto runs = builder.initRuns(static_cast<unsigned>(set.pieces.size()));
   for (unsigned i = 0; i < runs.size(); ++i) {
     const PopulatePiece& piece = set.pieces[i];
@@ -148,24 +104,12 @@ Result<std::vector<std::byte>> encode_working_set(const WorkingSet& set) {
     runs[i].setUnits(static_cast<std::uint32_t>(piece.range.size / set.unit_bytes));
     runs[i].setKind(kind_of(piece.access));
   }
-  const std::array<std::uint64_t, 2> checksum = checksum_of(set);
-  builder.setChecksumLow(checksum[0]);
-  builder.setChecksumHigh(checksum[1]);
+  internal::encode_checksum(builder, words_of(set));
   return internal::bytes_of(message);
 }
 
 Result<WorkingSet> decode_working_set(std::span<const std::byte> file) {
-  if (file.size() > kWorkingSetBytesMax || file.size() % sizeof(capnp::word) != 0) {
-    return corrupt(std::to_string(file.size()) + " bytes: not whole words, or more than the " +
-                   std::to_string(kWorkingSetBytesMax) + " allowed");
-  }
-  try {
-    const internal::AlignedWords words(file);
-    capnp::FlatArrayMessageReader reader(words.get(), internal::reader_options(file.size()));
-    return decode(reader.getRoot<schema::WorkingSet>());
-  } catch (const kj::Exception& exception) {
-    return corrupt(exception.getDescription().cStr());
-  }
+  return internal::decode_message<schema::WorkingSet>(file, kWorkingSetBytesMax, decode);
 }
 
 }  // namespace stasis::snapshot
