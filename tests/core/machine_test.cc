@@ -109,14 +109,11 @@ TEST_F(MachineTest, APauseThatTimesOutNamesTheStuckVcpusAndLeavesTheMachineRunni
   must(machine->pause(kPatience));
 }
 
-// What a vCPU is doing when its machine is destroyed may concern another, whose thread may have
-// ended by then.
 TEST_F(MachineTest, AVcpuMayWakeAnotherWhileTheMachineIsBeingDestroyed) {
   std::latch inside(1);
-  std::atomic<bool> begun = false;
   std::atomic<bool> woken = false;
   device_->on_write = [&](const ScriptedDevice::Write& write, DeviceHost& host) {
-    if (write.vcpu == 1 && !begun.exchange(true)) {
+    if (write.vcpu == 1 && !inside.try_wait()) {
       inside.count_down();
       std::this_thread::sleep_for(50ms);  // Long enough for vCPU 0 to end.
       host.wake(0);
