@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/address.h"
@@ -44,6 +45,13 @@ class DirtyTracker {
   // The pages written since arm() or the last collect(), normalized page multiples; they count
   // again afterwards, in the same step. kInvalidArgument unless armed.
   virtual Result<GpaRanges> collect() = 0;
+  // Calls `write`, which overwrites pages of `ranges`, whole units that collect() has returned,
+  // from the host and by GuestMemory::writable_view(). These writes do not count, as if they had
+  // come before that collect(). An error, `write`'s or the tracker's own: `ranges` may count or
+  // not. This one is right for every tracker, at the price of another collect() where the host's
+  // writes are seen. No vCPU may run, whatever the traits say.
+  virtual Result<void> overlook(const GpaRanges& ranges,
+                                const std::function<Result<void>()>& write);
   // Leaves memory as untracked as before arm(). Also done by the destructor.
   virtual Result<void> disarm() = 0;
 

@@ -56,6 +56,8 @@ class MachineImpl final : public Machine, private DeviceHost {
   Result<void> step(std::uint64_t instructions) override;
   [[nodiscard]] Result<MachineState> save_state() override;
   Result<void> load_state(const MachineState& state) override;
+  void condemn(Error why) override { condemned_ = std::move(why); }
+  void pardon() override { condemned_.reset(); }
   [[nodiscard]] Result<CounterRelation> counter_relation(std::uint32_t vcpu,
                                                          std::chrono::nanoseconds timeout) override;
   Result<void> set_write_fault_handler(WriteFaultHandler* handler) override;
@@ -73,6 +75,9 @@ class MachineImpl final : public Machine, private DeviceHost {
   Result<void> map_memory();
   Result<void> load_own_state();
   [[nodiscard]] Result<void> check_alive() const;
+  [[nodiscard]] Result<void> check_whole() const {
+    return condemned_ ? Result<void>(*condemned_) : Result<void>();
+  }
   void post_halted();
   void take_standings(const MachineState& state);
   template <typename Task>
@@ -93,6 +98,7 @@ class MachineImpl final : public Machine, private DeviceHost {
 
   // The owner thread's.
   bool paused_;
+  std::optional<Error> condemned_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;  // Last: they end before what they use.
 };
 
@@ -215,6 +221,7 @@ void MachineImpl::set_interrupt_line(std::uint32_t line, LineLevel level) {
 }
 
 Result<void> MachineImpl::check_alive() const {
+  STASIS_TRY(check_whole());
   for (const auto& thread : threads_) {
     if (std::optional<Error> failure = thread->failure()) {
       return *std::move(failure);
@@ -322,6 +329,7 @@ Result<MachineState> MachineImpl::save_state() {
   if (!paused_) {
     return not_paused("save the state");
   }
+  STASIS_TRY(check_whole());
   MachineState state;
   state.vcpus.resize(threads_.size());
   STASIS_TRY(on_all_vcpus([&state](std::size_t i, Vcpu& vcpu) -> Result<void> {

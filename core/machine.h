@@ -106,6 +106,11 @@ class Machine {
   // destroyed: it may be half loaded. Events of the state before are forgotten.
   virtual Result<void> load_state(const MachineState& state) = 0;
 
+  // Paused Machine only: its memory and its state do not belong together any more. Until pardon(),
+  // whatever else is done, resume(), step() and save_state() fail with `why`.
+  virtual void condemn(Error why) = 0;
+  virtual void pardon() = 0;
+
   // Vcpu::counter_relation() of one vCPU. Of a running Machine, that vCPU leaves the guest for it
   // and goes on; kTimeout if it did not come, kInvalidArgument if there is no such vCPU.
   [[nodiscard]] virtual Result<CounterRelation> counter_relation(

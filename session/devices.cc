@@ -26,6 +26,7 @@ class DoorbellPort final : public GuestPort {
   [[nodiscard]] std::optional<std::uint64_t> first_resumed_counter() const override {
     return device_->first_resumed_counter();
   }
+  [[nodiscard]] bool can_be_loaded_again() const override { return true; }
 
  private:
   std::shared_ptr<guests::DoorbellDevice> device_;

@@ -29,6 +29,8 @@ class GuestPort {
   [[nodiscard]] virtual std::optional<std::uint64_t> first_resumed_counter() const = 0;
   // Whether the guest notes when it first executes after a restore; else the above stays empty.
   [[nodiscard]] virtual bool notes_resumption() const { return true; }
+  // Whether the state of its devices can be loaded into a machine whose guest has run.
+  [[nodiscard]] virtual bool can_be_loaded_again() const { return false; }
   // nullptr: not a Linux guest.
   [[nodiscard]] virtual const linux_guest::vm::LinuxProcess* linux_process() const {
     return nullptr;

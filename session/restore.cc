@@ -16,12 +16,11 @@ namespace {
 // What the manifest tells the session, once the guest runs.
 void take_facts(const snapshot::Manifest& manifest, const std::string& path,
                 internal::SessionImpl::Parts& parts) {
+  const internal::SavedPhase saved = internal::saved_phase(manifest);
+  parts.will_ring = saved.is_held && parts.port->notes_resumption();
+  parts.saved_ready = saved.is_ready;
   for (const snapshot::Label& label : manifest.labels) {
-    if (label.key == internal::kPhaseLabel) {
-      const bool is_held = label.value == internal::kPhaseHeld;
-      parts.will_ring = is_held && parts.port->notes_resumption();
-      parts.saved_ready = is_held || label.value == internal::kPhaseReady;
-    } else {
+    if (label.key != internal::kPhaseLabel) {
       parts.labels.push_back(label);
     }
   }

@@ -214,6 +214,7 @@ Result<void> SessionImpl::track(const std::string& tracker,
 }
 
 Result<void> SessionImpl::stop_tracking() {
+  reset_.reset();
   if (accumulator_) {
     STASIS_TRY(accumulator_->disarm());
   }

@@ -15,6 +15,7 @@
 #include "core/milestones.h"
 #include "core/result.h"
 #include "session/options.h"
+#include "snapshot/reset/resetter.h"
 
 namespace stasis::session {
 
@@ -29,7 +30,8 @@ enum class GuestPhase : std::uint8_t {
 //
 // A guest that fails (unhandled exception, failed self-check, shutdown) makes the waiting call
 // return kGuestFault with the guest's own message; a host failure kBackend. After an error other
-// than kTimeout and the refusals of save() (kAlreadyExists, kInvalidArgument, kIo) destroy it.
+// than kTimeout and the refusals of save() (kAlreadyExists, kInvalidArgument, kIo) reset() or
+// destroy it.
 class Session {
  public:
   // Loads the guest and starts it. `backend` must outlive the session. Errors name the guest's
@@ -87,6 +89,15 @@ class Session {
   // The pages written since track() or the last save(), whichever came last; pauses a running
   // guest for it. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;
+
+  // Puts the guest back to the snapshot that it was restored from or last saved, whatever it has
+  // done since, exited and failed included: as after a restore of that with StartMode::kPaused, in
+  // place. What was asked and not answered is forgotten; the next request() lets it run. Wants a
+  // tracker that was armed before the guest ran (RestoreOptions::tracker, SaveOptions::then_track):
+  // kInvalidArgument says so. kNotSupported for Linux guests. After any other error the guest does
+  // not run, and is not saved, until another reset() has succeeded: kMismatch if the snapshot was
+  // replaced before the first reset to it, those of SnapshotChain::open() and Resetter::reset().
+  virtual Result<snapshot::ResetReport> reset() = 0;
 
   // Stores beside the snapshot that this session was restored from which pages were touched since
   // (snapshot/working_set.h), for later restores with the policy "working-set"; pauses a running

@@ -46,6 +46,7 @@ SessionImpl::SessionImpl(Parts parts, std::unique_ptr<Machine> machine)
 // Disarming needs every vCPU out of the guest.
 SessionImpl::~SessionImpl() {
   live_.reset();
+  reset_.reset();
   if (machine_ != nullptr && accumulator_ && machine_->pause(kPauseTimeout)) {
     static_cast<void>(accumulator_->disarm());
   }

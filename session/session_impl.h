@@ -1,5 +1,5 @@
 // The one implementation of Session. Private to session/; launch.cc and restore.cc make it, saving
-// is in save.cc and live_save.cc, recording in working_set.cc.
+// is in save.cc and live_save.cc, resetting in reset.cc, recording in working_set.cc.
 #pragma once
 
 #include <deque>
@@ -16,6 +16,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/live/live_capture.h"
 #include "snapshot/manifest.h"
+#include "snapshot/reset/resetter.h"
 #include "snapshot/snapshot_chain.h"
 
 namespace stasis::session::internal {
@@ -30,6 +31,13 @@ struct Parent {
 inline constexpr std::string_view kPhaseLabel = "phase";
 inline constexpr std::string_view kPhaseReady = "ready";
 inline constexpr std::string_view kPhaseHeld = "ready-held";  // Ready, and still at that doorbell.
+
+// Where a restored guest stands, by that label. Value.
+struct SavedPhase {
+  bool is_ready = false;
+  bool is_held = false;
+};
+SavedPhase saved_phase(const snapshot::Manifest& manifest);
 
 // Counters of the process when the session began: its own are the difference. Value.
 struct ProcessUsage {
@@ -86,6 +94,7 @@ class SessionImpl final : public Session {
   Result<SaveReport> finish_live_save() override;
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
   Result<DirtyReport> dirty() override;
+  Result<snapshot::ResetReport> reset() override;
   Result<WorkingSetReport> record_working_set() override;
   Result<TraceReport> record_trace(const std::string& path) override;
 
@@ -135,8 +144,17 @@ class SessionImpl final : public Session {
   // kInvalidArgument unless there is a snapshot that a kDiff at `path` could be of.
   [[nodiscard]] Result<void> check_has_parent(const std::string& path) const;
   Result<void> stop_tracking();
+  [[nodiscard]] Result<void> check_can_reset() const;
+  Result<void> prepare_reset();
   // kInvalidArgument while a live save runs: `what` would disturb it.
   [[nodiscard]] Result<void> check_no_live_save(std::string_view what) const;
+
+  // What resets are made with. Borrows the accumulator.
+  struct Reset {
+    snapshot::SnapshotId to;
+    SavedPhase phase;
+    std::unique_ptr<snapshot::Resetter> resetter = {};
+  };
 
   // A live save under way. The capture borrows the chain.
   struct LiveSave {
@@ -151,7 +169,8 @@ class SessionImpl final : public Session {
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<DirtyTracker> tracker_;  // Armed, if there is one. Destroyed before the Machine,
   std::optional<snapshot::DirtyAccumulator> accumulator_;  // and this before the tracker.
-  std::optional<LiveSave> live_;                           // Destroyed before those.
+  std::optional<LiveSave> live_;                           // Destroyed before those,
+  std::optional<Reset> reset_;                             // and this.
   std::int64_t arm_ns_ = 0;
   bool ran_since_parent_ = false;  // The guest, or a request, may have changed its memory.
   bool missed_writes_ = false;     // The tracker was armed after that.

@@ -116,6 +116,16 @@ void DirtyAccumulator::saved() {
   unsaved_.clear();
 }
 
+Result<void> DirtyAccumulator::put_back(const std::function<Result<void>()>& write) {
+  if (!machine_.is_paused()) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "put dirty pages back: the machine is running; pause it first"};
+  }
+  STASIS_TRY(tracker_.overlook(unsaved_, write));
+  unsaved_.clear();
+  return {};
+}
+
 Result<void> DirtyAccumulator::disarm() {
   STASIS_TRY(machine_.disarm_dirty(tracker_));
   unsaved_.clear();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,10 @@ class DirtyAccumulator {
   Result<GpaRanges> collect();
   // The pages that collect() last returned are in a snapshot.
   void saved();
+  // `write` gives the pages that collect() last returned the bytes that they had at arm() or the
+  // last saved(), by GuestMemory::writable_view(): after it nothing is dirty. On an error all that
+  // was dirty still is.
+  Result<void> put_back(const std::function<Result<void>()>& write);
   // Nothing is tracked any more, and what was kept is forgotten.
   Result<void> disarm();
 

@@ -1,5 +1,5 @@
 // Bytes of a snapshot's chain by guest address, for whoever needs few of them at a time. Private to
-// snapshot/restore/.
+// snapshot/restore/ and snapshot/reset/.
 #pragma once
 
 #include <cstddef>

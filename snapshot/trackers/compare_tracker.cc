@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <string>
@@ -125,6 +126,18 @@ class CompareTracker final : public DirtyTracker {
     return dirty;
   }
 
+  Result<void> overlook(const GpaRanges& ranges,
+                        const std::function<Result<void>()>& write) override {
+    STASIS_TRY(state_.check_can_collect());
+    STASIS_TRY(write());
+    for (std::size_t r = 0; r < remembered_.size(); ++r) {
+      for (const GpaRange& range : intersect(ranges, {memory_.regions()[r].range})) {
+        for_each_page(r, range, [](Gpa, bool) {});
+      }
+    }
+    return memory_.check_intact();
+  }
+
   Result<void> disarm() override {
     remembered_.clear();
     state_.set(false);
@@ -157,21 +170,31 @@ class CompareTracker final : public DirtyTracker {
     const std::uint64_t page_bytes = memory_.page_size_bytes();
     GpaRanges dirty;
     for (std::size_t r = 0; r < remembered_.size(); ++r) {
-      const MemoryRegion& region = memory_.regions()[r];
-      for (std::uint64_t offset = 0; offset < region.range.size; offset += page_bytes) {
-        const std::span<const std::byte> page(region.host + offset, page_bytes);
-        if (!remembered_[r]->refresh(offset / page_bytes, page)) {
-          continue;
+      for_each_page(r, memory_.regions()[r].range, [&](Gpa begin, bool differs) {
+        if (!differs) {
+          return;
         }
-        const Gpa begin = region.range.begin + offset;
         if (!dirty.empty() && dirty.back().end() == begin) {
           dirty.back().size += page_bytes;
         } else {
           dirty.push_back({begin, page_bytes});
         }
-      }
+      });
     }
     return dirty;
+  }
+
+  // Calls visit(page, whether it differs from what is remembered) for the pages of `range`, which
+  // lies in region `r`; remembers them as they are now.
+  template <typename Visit>
+  void for_each_page(std::size_t r, GpaRange range, Visit visit) {
+    const MemoryRegion& region = memory_.regions()[r];
+    const std::uint64_t page_bytes = memory_.page_size_bytes();
+    const std::uint64_t first = range.begin.value - region.range.begin.value;
+    for (std::uint64_t offset = first; offset < first + range.size; offset += page_bytes) {
+      const std::span<const std::byte> page(region.host + offset, page_bytes);
+      visit(region.range.begin + offset, remembered_[r]->refresh(offset / page_bytes, page));
+    }
   }
 
   GuestMemory& memory_;

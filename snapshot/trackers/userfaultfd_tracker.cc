@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -95,6 +96,26 @@ class UserfaultfdTracker final : public DirtyTracker {
       return std::move(result).error().with_context("re-arm the userfaultfd tracker");
     }
     return dirty;
+  }
+
+  // Without a fault for each page.
+  Result<void> overlook(const GpaRanges& ranges,
+                        const std::function<Result<void>()>& write) override {
+    STASIS_TRY(state_.check_can_collect());
+    Result<void> result = change_protection(ranges, &Userfaultfd::unprotect);
+    if (result) {
+      result = write();
+    }
+    Result<void> protected_again = change_protection(ranges, &Userfaultfd::protect);
+    if (result) {
+      result = std::move(protected_again);
+    }
+    if (!result) {
+      for (const GpaRange& range : ranges) {
+        written_.mark(range);  // Perhaps still writable, or written.
+      }
+    }
+    return result;
   }
 
   Result<void> disarm() override {
@@ -189,6 +210,21 @@ class UserfaultfdTracker final : public DirtyTracker {
     for (const MemoryRegion& region : memory_.regions()) {
       for (const GpaRange& range : intersect(ranges, {region.range})) {
         STASIS_TRY(uffd_->protect(host_bytes(region, range)));
+      }
+    }
+    return {};
+  }
+
+  using Change = Result<void> (Userfaultfd::*)(std::span<std::byte>);
+  Result<void> change_protection(const GpaRanges& ranges, Change change) {
+    const MutexLock lock(mutex_);
+    if (failure_) {
+      Error error = *failure_;
+      return std::move(error).with_context("userfaultfd tracker");
+    }
+    for (const MemoryRegion& region : memory_.regions()) {
+      for (const GpaRange& range : intersect(ranges, {region.range})) {
+        STASIS_TRY((*uffd_.*change)(host_bytes(region, range)));
       }
     }
     return {};

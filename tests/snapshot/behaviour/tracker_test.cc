@@ -1,6 +1,7 @@
 // Every tracker on the mock backend against two oracles: a full comparison of memory, which no
 // written page may be missing from, and the mock's own log of every store, which an exact tracker
 // must equal.
+#include <algorithm>
 #include <functional>
 #include <ostream>
 #include <random>
@@ -263,6 +264,60 @@ TEST_P(TrackerTest, LosesNothingBetweenCollectionsWhileVcpusRun) {
     EXPECT_THAT(changed, ::testing::Not(::testing::IsEmpty()));
     EXPECT_THAT(subtract(changed, unite(seen, *rest)), ::testing::IsEmpty());
   }
+}
+
+std::vector<std::vector<std::byte>> copy_of(const GuestMemory& memory) {
+  std::vector<std::vector<std::byte>> copy;
+  for (const MemoryRegion& region : memory.regions()) {
+    copy.emplace_back(region.host, region.host + region.range.size);
+  }
+  return copy;
+}
+
+// What a reset does: every round begins with the same memory, and the tracker sees the rounds only.
+TEST_P(TrackerTest, OverlooksWhatTheHostPutsBack) {
+  GuestMemory& memory = subject_.machine->memory();
+  arm_all();
+  const std::vector<std::vector<std::byte>> before = copy_of(memory);
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 4; ++round) {
+    ASSERT_TRUE(subject_.machine->step(300 + random() % 700));
+    host_writes(random);
+    const auto seen = subject_.machine->collect_dirty(*tracker_);
+    ASSERT_TRUE(seen) << seen.error().to_string();
+    EXPECT_THAT(subtract(*compare_->collect(), *seen), ::testing::IsEmpty());
+    const auto overlooked = tracker_->overlook(*seen, [&]() -> Result<void> {
+      for (std::size_t i = 0; i < before.size(); ++i) {
+        const MemoryRegion& region = memory.regions()[i];
+        for (const GpaRange& range : intersect(*seen, {region.range})) {
+          const std::uint64_t at = range.begin.value - region.range.begin.value;
+          std::copy_n(before[i].data() + at, range.size, region.host + at);
+        }
+      }
+      return {};
+    });
+    ASSERT_TRUE(overlooked) << overlooked.error().to_string();
+    EXPECT_EQ(copy_of(memory), before) << "something was missed";
+    ASSERT_TRUE(compare_->collect());
+    const auto none = subject_.machine->collect_dirty(*tracker_);
+    ASSERT_TRUE(none) << none.error().to_string();
+    EXPECT_TRUE(over_approximates() || none->empty()) << total_bytes(*none);
+  }
+}
+
+TEST_P(TrackerTest, PassesOnWhyTheHostCouldNotPutSomethingBack) {
+  arm_all();
+  ASSERT_TRUE(subject_.machine->step(300));
+  const GpaRanges seen = *subject_.machine->collect_dirty(*tracker_);
+  ASSERT_TRUE(compare_->collect());
+  const auto failed = tracker_->overlook(seen, [] {
+    return Result<void>(Error{Errc::kIo, 0, "no bytes"});
+  });
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, ::testing::HasSubstr("no bytes"));
+  ASSERT_TRUE(subject_.machine->step(300));  // It tracks on.
+  EXPECT_THAT(subtract(*compare_->collect(), *subject_.machine->collect_dirty(*tracker_)),
+              ::testing::IsEmpty());
 }
 
 TEST_P(TrackerTest, KeepsWhatItsNamePromises) {
