@@ -6,16 +6,23 @@
 #include <unistd.h>
 
 #include <memory>
+#include <span>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
 #include "cli/quantity.h"
 #include "cli/render.h"
 #include "guests/guest_files.h"
 #include "session/backends.h"
 #include "session/build_info.h"
+#include "session/calibration.h"
+#include "session/calibration_file.h"
 #include "snapshot/live/mechanism_catalog.h"
 #include "snapshot/policies/policy_catalog.h"
 #include "snapshot/trackers/tracker_catalog.h"
+#include "snapshot/trackers/tracker_choice.h"
+#include "snapshot/trackers/tracker_models.h"
 
 namespace stasis::cli {
 
@@ -87,6 +94,54 @@ void report_features(std::string_view title, std::string_view key,
   output.json()[std::string(key)] = std::move(list);
 }
 
+// What "auto" would take of `trackers` for `workload`, and why.
+Json report_choice(std::span<const Availability> trackers, const snapshot::CostTable& costs,
+                   const snapshot::TrackerWorkload& workload, Output& output) {
+  const snapshot::TrackerRanking ranking = snapshot::rank_trackers(trackers, costs, workload);
+  output.text(fmt::format("  --tracker auto, {}:\n", snapshot::describe(workload)));
+  Json best_first = Json::array();
+  for (const snapshot::RankedTracker& choice : ranking.best_first) {
+    output.text(fmt::format("       {:<16} {}\n", choice.name, snapshot::describe(choice.cost)));
+    best_first.push_back({{"name", choice.name},
+                          {"reason", choice.reason},
+                          {"predicted_ns", choice.cost.total_ns()},
+                          {"arm_ns", choice.cost.arm_ns},
+                          {"writes_ns", choice.cost.writes_ns},
+                          {"collect_ns", choice.cost.collect_ns}});
+  }
+  Json passed_over = Json::array();
+  for (const snapshot::RankedTracker& other : ranking.passed_over) {
+    passed_over.push_back({{"name", other.name}, {"reason", other.reason}});
+  }
+  return {{"memory_pages", workload.memory_pages},
+          {"dirty_pages", workload.dirty_pages},
+          {"vcpus", workload.vcpus},
+          {"ranking", std::move(best_first)},
+          {"passed_over", std::move(passed_over)}};
+}
+
+// For two workloads that lie far apart.
+void report_choices(std::span<const Availability> trackers, const Capabilities& capabilities,
+                    Output& output) {
+  const session::KnownCosts known = session::known_costs(capabilities);
+  constexpr std::uint64_t kPages = (std::uint64_t{1} << 30U) / 4096;
+  Json choices = Json::array();
+  for (const std::uint64_t percent : {1U, 100U}) {
+    choices.push_back(report_choice(trackers, known.costs,
+                                    {.memory_pages = kPages,
+                                     .resident_pages = kPages,
+                                     .dirty_pages = kPages * percent / 100,
+                                     .backend_protects = capabilities.write_protection},
+                                    output));
+  }
+  output.text(fmt::format("       the figures are {}\n", known.costs.source));
+  output.json()["auto_tracker"] = choices.front().at("ranking");
+  output.json()["auto_tracker_choices"] = std::move(choices);
+  output.json()["tracker_costs"] = {{"source", known.costs.source},
+                                    {"calibrated", known.not_calibrated_because.empty()},
+                                    {"path", session::calibration_path(capabilities)}};
+}
+
 void report_trackers(const Capabilities& capabilities, Output& output) {
   output.text("\n" + output.styled("dirty trackers", Style::kBold) + "\n");
   Json list = Json::array();
@@ -114,13 +169,7 @@ void report_trackers(const Capabilities& capabilities, Output& output) {
     list.push_back(std::move(item));
   }
   output.json()["trackers"] = std::move(list);
-  output.text("  --tracker auto takes the first of:\n");
-  Json ranking = Json::array();
-  for (const snapshot::TrackerChoice& choice : snapshot::rank_trackers(trackers)) {
-    output.text(fmt::format("       {:<16} {}\n", choice.name, choice.reason));
-    ranking.push_back({{"name", choice.name}, {"reason", choice.reason}});
-  }
-  output.json()["auto_tracker"] = std::move(ranking);
+  report_choices(trackers, capabilities, output);
 }
 
 void report_backend_details(HypervisorBackend& backend, Output& output) {
@@ -143,12 +192,53 @@ void report_backend_details(HypervisorBackend& backend, Output& output) {
   report_features("details", "notes", can.notes, output);
 }
 
-Result<ExitCode> doctor(const std::string& name, Context& context) {
+// Measures, and stores what was found.
+Result<void> calibrate(HypervisorBackend& backend, Context& context) {
+  const Capabilities& capabilities = backend.capabilities();
+  const std::string path = session::calibration_path(capabilities);
+  if (path.empty()) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "--calibrate keeps what it finds below XDG_CACHE_HOME or HOME: set one of them to "
+                 "an absolute path"};
+  }
+  Progress progress("measuring dirty trackers", context.progress_mode());
+  session::CalibrationOptions options;
+  options.progress = [&progress](std::uint64_t, std::uint64_t) { progress.tick(); };
+  options.cancel = &interrupt_flag();
+  STASIS_ASSIGN(const session::Calibration found, session::calibrate_trackers(backend, options));
+  STASIS_TRY(
+      session::write_calibration(path, found.costs, session::calibration_facts(capabilities)));
+  context.output.text(
+      fmt::format("calibrated {} dirty trackers into '{}'\n", found.costs.trackers.size(), path));
+  Json left_out = Json::array();
+  for (const Availability& tracker : found.left_out) {
+    context.output.text(fmt::format("  not {}: {}\n", tracker.name, tracker.reason));
+    left_out.push_back({{"name", tracker.name}, {"reason", tracker.reason}});
+  }
+  context.output.text("\n");
+  context.output.json()["calibration"] = {
+      {"path", path}, {"trackers", found.costs.trackers.size()}, {"left_out", left_out}};
+  return {};
+}
+
+struct DoctorOptions {
+  std::string backend = "auto";
+  bool calibrate = false;
+};
+
+Result<ExitCode> doctor(const DoctorOptions& options, Context& context) {
+  const std::string& name = options.backend;
   Output& output = context.output;
   report_host(output);
   const bool usable = report_backends(context.backends, output);
   Result<std::unique_ptr<HypervisorBackend>> backend =
       session::make_backend(name, context.backends);
+  if (options.calibrate) {
+    if (!backend) {
+      return std::move(backend).error();
+    }
+    STASIS_TRY(calibrate(**backend, context));
+  }
   // Without a backend: what the host alone decides.
   const Capabilities capabilities = backend ? (*backend)->capabilities() : Capabilities{};
   report_trackers(capabilities, output);
@@ -173,15 +263,17 @@ Result<ExitCode> doctor(const std::string& name, Context& context) {
 }  // namespace
 
 CommandFunction add_doctor(CommandOptions& app) {
-  auto name = std::make_shared<std::string>("auto");
-  app.add_option("--backend", *name, "Whose trackers and policies to show [auto]")
+  auto options = std::make_shared<DoctorOptions>();
+  app.add_option("--backend", options->backend, "Whose trackers and policies to show [auto]")
       .type_name("NAME");
+  app.add_flag("--calibrate", options->calibrate,
+               "Measure for some seconds what dirty trackers cost here, for --tracker auto");
   app.footer(
       "Exits with 4 when no backend can be used.\n\n"
       "Examples:\n"
       "  $ stasis doctor\n"
       "  $ stasis doctor --json\n");
-  return [name](Context& context) { return doctor(*name, context); };
+  return [options](Context& context) { return doctor(*options, context); };
 }
 
 }  // namespace stasis::cli

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/quantity.h"
+#include "session/calibration_file.h"
 #include "snapshot/manifest_codec.h"
 
 namespace stasis::cli {
@@ -86,6 +87,14 @@ void add_tracker_options(CommandOptions& app, std::string& tracker,
   add_count(
       app, "--ring-entries", options.ring_entries, snapshot::kRingEntriesMax,
       "Pages that a vCPU notes before it must stop, for dirty-ring; 0 is what the host allows");
+  add_size(app, "--expect-dirty", options.expected_dirty_bytes,
+           "How much the guest will write, for --tracker auto [1 % of its memory]");
+}
+
+void prepare_auto_tracker(const Capabilities& capabilities, const WriteOptions& write,
+                          snapshot::TrackerOptions& options) {
+  options.costs = session::known_costs(capabilities).costs;
+  options.use = write.live ? snapshot::TrackerUse::kLiveSaves : snapshot::TrackerUse::kPausedSaves;
 }
 
 void add_write_options(CommandOptions& app, WriteOptions& target) {

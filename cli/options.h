@@ -55,7 +55,7 @@ DeclaredOption add_choice(CommandOptions& app, const std::string& name, T& targe
 // --request, any number of times.
 void add_requests(CommandOptions& app, std::vector<std::string>& target);
 
-// --tracker and --unprotect-pages.
+// --tracker and what goes with it.
 void add_tracker_options(CommandOptions& app, std::string& tracker,
                          snapshot::TrackerOptions& options, const std::string& description);
 
@@ -74,6 +74,11 @@ struct WriteOptions {
 void add_write_options(CommandOptions& app, WriteOptions& target);
 // --live, --live-by, --live-buffer and --live-when-full, for commands that save a guest.
 void add_live_options(CommandOptions& app, WriteOptions& target);
+
+// For a tracker that may be "auto": it decides by what is known of this host, and of how the guest
+// is to be saved.
+void prepare_auto_tracker(const Capabilities& capabilities, const WriteOptions& write,
+                          snapshot::TrackerOptions& options);
 
 // Mappable unless told otherwise; packed with compression, which has no mappable form.
 snapshot::Layout layout_of(const WriteOptions& options);

@@ -187,6 +187,23 @@ nlohmann::ordered_json to_json(const session::SaveReport& report) {
   return json;
 }
 
+nlohmann::ordered_json to_json(const session::DirtyReport& report, const std::string& tracker) {
+  return {{"tracker", tracker},
+          {"chosen", report.tracker},
+          {"bytes", total_bytes(report.pages)},
+          {"ranges", report.pages.size()},
+          {"arm_ns", report.arm_ns},
+          {"collect_ns", report.collect_ns}};
+}
+
+std::string describe(const session::DirtyReport& report, const std::string& tracker) {
+  return fmt::format(
+      "{} in {} ranges (tracker '{}'{}: armed in {}, collected in {})",
+      format_bytes(total_bytes(report.pages)), report.pages.size(), tracker,
+      tracker == snapshot::kAutoTracker ? fmt::format(", which is {}", report.tracker) : "",
+      format_duration(report.arm_ns), format_duration(report.collect_ns));
+}
+
 nlohmann::ordered_json to_json(const Availability& availability) {
   Json json = {{"name", availability.name}, {"available", availability.available}};
   if (!availability.available) {

@@ -53,7 +53,8 @@ struct RestoreResult {
   std::optional<session::SaveReport> saved;
   std::unique_ptr<PeriodicSaves> series;  // Of its report alone: the session may be gone.
   std::optional<session::WorkingSetReport> working_set;
-  std::vector<std::string> reasons;  // Of --policy auto, in the last restore.
+  std::vector<std::string> reasons;          // Of --policy auto, in the last restore.
+  std::vector<std::string> tracker_reasons;  // Likewise, of --tracker auto.
   std::optional<std::uint64_t> exit_code;
   bool is_linux_program = false;
   std::optional<int> signal;  // That killed it.
@@ -129,6 +130,7 @@ Result<void> one_trial(HypervisorBackend& backend, const RestoreCommandOptions& 
   if (options.show == RestoreCommandOptions::Show::kResponses) {
     print_answers(exchanges, context.output);  // Before anything else: somebody waits for it.
   }
+  result.tracker_reasons = session->tracker_reasons();
   STASIS_TRY(session->settle(kSettleTime));
   STASIS_TRY(after_requests(*session, options, context, result));
   Trial trial = make_trial(session->milestones(), session->first_instruction_error_ns());
@@ -152,16 +154,15 @@ void report_text(const RestoreCommandOptions& options, const RestoreResult& resu
     for (const std::string& reason : result.reasons) {
       output.text(fmt::format("policy: {}\n", reason));
     }
+    for (const std::string& reason : result.tracker_reasons) {
+      output.text(fmt::format("tracker: {}\n", reason));
+    }
   }
   print_exchanges(result.trials.back().exchanges, output);
   output.text(milestone_table(result.trials));
   if (result.dirty) {
-    output.text(
-        fmt::format("dirty since the restore: {} in {} ranges (tracker '{}': armed in {}, "
-                    "collected in {})\n",
-                    format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(),
-                    options.restore.tracker, format_duration(result.dirty->arm_ns),
-                    format_duration(result.dirty->collect_ns)));
+    output.text(fmt::format("dirty since the restore: {}\n",
+                            describe(*result.dirty, options.restore.tracker)));
   }
   if (result.working_set) {
     output.text(fmt::format("working set recorded: {} written, {} read, in {} runs\n",
@@ -190,6 +191,7 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
   json["policy"] = options.restore.policy;
   if (options.explain) {
     json["policy_reasons"] = result.reasons;
+    json["tracker_reasons"] = result.tracker_reasons;
   }
   json["threads"] = options.restore.policy_options.threads;
   json["verify"] = options.restore.policy_options.verify == snapshot::Verify::kOn;
@@ -199,11 +201,7 @@ void report_json(const RestoreCommandOptions& options, std::string_view backend,
   }
   json["summary"] = summary_json(result.trials);
   if (result.dirty) {
-    json["dirty"] = {{"tracker", options.restore.tracker},
-                     {"bytes", total_bytes(result.dirty->pages)},
-                     {"ranges", result.dirty->pages.size()},
-                     {"arm_ns", result.dirty->arm_ns},
-                     {"collect_ns", result.dirty->collect_ns}};
+    json["dirty"] = to_json(*result.dirty, options.restore.tracker);
   }
   if (result.saved) {
     json["saved"] = to_json(*result.saved);
@@ -262,8 +260,11 @@ Result<void> check(const RestoreCommandOptions& options) {
         "--repeat measures restores: it cannot be combined with --save, --until exit or "
         "--record-working-set");
   }
-  if (options.explain && options.restore.policy != snapshot::kAutoPolicy) {
-    return refuse("--explain says why a policy was chosen: it needs --policy auto");
+  if (options.explain && options.restore.policy != snapshot::kAutoPolicy &&
+      options.restore.tracker != snapshot::kAutoTracker) {
+    return refuse(
+        "--explain says why a policy or a tracker was chosen: it needs --policy auto or --tracker "
+        "auto");
   }
   if (options.record_working_set && options.restore.policy != "lazy") {
     return refuse(
@@ -289,6 +290,9 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
       options.accept_changed_files ? session::StaleFiles::kAccept : session::StaleFiles::kRefuse;
   STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
                 session::make_backend(options.backend, context.backends));
+  if (options.restore.tracker == snapshot::kAutoTracker || options.periodic.every.count() > 0) {
+    prepare_auto_tracker(backend->capabilities(), options.write, options.restore.tracker_options);
+  }
   if (options.repeat == 1) {
     options.restore.console = console_printer(context.output);
   }
@@ -348,7 +352,8 @@ void add_common_options(CommandOptions& app, RestoreCommandOptions& options) {
              "How memory comes back: as `stasis policy list` says, or a file of one's own [{}]",
              options.default_policy))
       .type_name("NAME");
-  app.add_flag("--explain", options.explain, "With --policy auto: say why it is what it is");
+  app.add_flag("--explain", options.explain,
+               "With --policy auto or --tracker auto: say why it is what it is");
   app.add_flag("--record-working-set", options.record_working_set,
                "Remember beside SNAPSHOT which memory the guest touched, for --policy working-set");
   add_count(app, "--threads", options.restore.policy_options.threads, 64,

@@ -30,6 +30,7 @@ struct RunOptions {
   session::LinuxOptions linux_program;
   session::KernelOptions kernel;
   bool trace = false;  // List the system calls.
+  bool explain = false;
   std::string backend = "auto";
   std::optional<std::uint64_t> memory_bytes = {};  // Nothing: the kind of guest decides.
   std::optional<Until> until;
@@ -45,6 +46,7 @@ struct RunResult {
   std::optional<std::int64_t> ready_ns;
   std::vector<Exchange> exchanges;
   std::optional<session::DirtyReport> dirty;
+  std::vector<std::string> tracker_reasons;  // Of --tracker auto.
   std::optional<session::SaveReport> saved;
   std::unique_ptr<PeriodicSaves> series;  // Of its report alone: the session may be gone.
   std::optional<std::uint64_t> exit_code;
@@ -112,6 +114,7 @@ Result<void> drive(session::Session& session, const RunOptions& options,
   }
   if (!options.launch.tracker.empty()) {
     STASIS_TRY(session.track(options.launch.tracker, options.launch.tracker_options));
+    result.tracker_reasons = session.tracker_reasons();
   }
   STASIS_ASSIGN(result.exchanges, exchange(session, requests, options.timeout, context));
   if (!options.launch.tracker.empty()) {
@@ -135,13 +138,14 @@ void report_text(const RunOptions& options, const RunResult& result, Output& out
                             format_bytes(options.launch.memory_bytes), options.launch.vcpus,
                             options.launch.vcpus == 1 ? "" : "s"));
   }
+  if (options.explain) {
+    for (const std::string& reason : result.tracker_reasons) {
+      output.text(fmt::format("tracker: {}\n", reason));
+    }
+  }
   if (result.dirty) {
     output.text(
-        fmt::format("dirty since ready: {} in {} ranges (tracker '{}': armed in {}, "
-                    "collected in {})\n",
-                    format_bytes(total_bytes(result.dirty->pages)), result.dirty->pages.size(),
-                    options.launch.tracker, format_duration(result.dirty->arm_ns),
-                    format_duration(result.dirty->collect_ns)));
+        fmt::format("dirty since ready: {}\n", describe(*result.dirty, options.launch.tracker)));
   }
   if (result.saved) {
     output.text(describe(options.save, *result.saved));
@@ -170,11 +174,10 @@ void report_json(const RunOptions& options, std::string_view backend, const RunR
   json["ready_ns"] = result.ready_ns ? Json(*result.ready_ns) : Json(nullptr);
   json["requests"] = to_json(result.exchanges);
   if (result.dirty) {
-    json["dirty"] = {{"tracker", options.launch.tracker},
-                     {"bytes", total_bytes(result.dirty->pages)},
-                     {"ranges", result.dirty->pages.size()},
-                     {"arm_ns", result.dirty->arm_ns},
-                     {"collect_ns", result.dirty->collect_ns}};
+    json["dirty"] = to_json(*result.dirty, options.launch.tracker);
+  }
+  if (options.explain) {
+    json["tracker_reasons"] = result.tracker_reasons;
   }
   if (result.saved) {
     json["saved"] = to_json(*result.saved);
@@ -244,6 +247,10 @@ Result<void> choose_guest(RunOptions& options, const Context& context) {
 
 Result<ExitCode> run(RunOptions options, Context& context) {
   STASIS_TRY(choose_guest(options, context));
+  if (options.explain && options.launch.tracker != snapshot::kAutoTracker) {
+    return Error{Errc::kInvalidArgument, 0,
+                 "--explain says why a tracker was chosen: it needs --tracker auto"};
+  }
   if (options.periodic.every.count() > 0) {
     STASIS_ASSIGN(const session::SeriesOptions series, series_of(options));
     STASIS_TRY(check_series(series));
@@ -262,6 +269,9 @@ Result<ExitCode> run(RunOptions options, Context& context) {
   options.launch.console = console_printer(context.output);
   STASIS_ASSIGN(std::unique_ptr<session::Session> session,
                 session::Session::launch(*backend, options.launch));
+  if (options.launch.tracker == snapshot::kAutoTracker || options.periodic.every.count() > 0) {
+    prepare_auto_tracker(backend->capabilities(), options.write, options.launch.tracker_options);
+  }
   RunResult result;
   Result<void> outcome = drive(*session, options, requests, context, result);
   report_json(options, backend->name(), result, *session, context.output);
@@ -323,6 +333,7 @@ CommandFunction add_run(CommandOptions& app) {
   add_live_options(app, options->write);
   add_tracker_options(app, options->launch.tracker, options->launch.tracker_options,
                       "Track what the guest writes between ready and the save, and report it");
+  app.add_flag("--explain", options->explain, "With --tracker auto: say why it is what it is");
   add_duration(app, "--timeout", options->timeout, "Longest wait for the guest, each time");
   app.footer(
       "Arguments after -- go to the guest; without GUEST they are a Linux program and its own. "

@@ -172,6 +172,7 @@ struct TraceReport {
 
 // What a tracker found. Value.
 struct DirtyReport {
+  std::string tracker;  // By name: of "auto", what it chose.
   GpaRanges pages;
   std::int64_t arm_ns = 0;      // The last arm() that made this possible.
   std::int64_t collect_ns = 0;  // This collect().

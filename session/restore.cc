@@ -130,7 +130,9 @@ Result<std::unique_ptr<Session>> Session::restore(HypervisorBackend& backend,
     session->note_running();
   }
   if (!options.tracker.empty()) {
-    STASIS_TRY(session->track(options.tracker, options.tracker_options));
+    snapshot::TrackerOptions tracker_options = options.tracker_options;
+    tracker_options.pages_are_missing = summary.missing_bytes != 0;
+    STASIS_TRY(session->track(options.tracker, tracker_options));
     if (options.start == StartMode::kRunning) {
       STASIS_TRY(session->resume());
     }

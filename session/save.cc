@@ -8,6 +8,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/operations.h"
 #include "snapshot/snapshot_chain.h"
+#include "snapshot/trackers/tracker_auto.h"
 
 namespace stasis::session::internal {
 
@@ -199,7 +200,14 @@ Result<void> SessionImpl::track(const std::string& tracker,
   const bool resume_after = !machine_->is_paused() && !held_;
   STASIS_TRY(machine_->pause(kPauseTimeout));
   STASIS_TRY(stop_tracking());
-  STASIS_ASSIGN(tracker_, snapshot::make_tracker(tracker, *machine_, options));
+  tracker_reasons_.clear();
+  if (tracker == snapshot::kAutoTracker) {
+    STASIS_ASSIGN(snapshot::ChosenTracker chosen, snapshot::make_auto_tracker(*machine_, options));
+    tracker_ = std::move(chosen.tracker);
+    tracker_reasons_ = std::move(chosen.reasons);
+  } else {
+    STASIS_ASSIGN(tracker_, snapshot::make_tracker(tracker, *machine_, options));
+  }
   accumulator_.emplace(*machine_, *tracker_);
   const MonotonicNs begin = host_clock().now();
   if (Result<void> armed = accumulator_->arm(); !armed) {
@@ -231,6 +239,7 @@ Result<DirtyReport> SessionImpl::dirty() {
   const bool resume_after = !machine_->is_paused() && !held_;
   STASIS_TRY(machine_->pause(kPauseTimeout));
   DirtyReport report;
+  report.tracker = tracker_->traits().name;
   report.arm_ns = arm_ns_;
   const MonotonicNs begin = host_clock().now();
   STASIS_ASSIGN(report.pages, accumulator_->collect());

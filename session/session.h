@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/hypervisor.h"
 #include "core/machine.h"
@@ -86,6 +87,9 @@ class Session {
   // Arms a tracker now, against the snapshot this session was restored from or last saved.
   virtual Result<void> track(const std::string& tracker,
                              const snapshot::TrackerOptions& options) = 0;
+  // Why "auto" took the tracker that it did, sentence by sentence; empty for a tracker that was
+  // named, and before track().
+  [[nodiscard]] virtual const std::vector<std::string>& tracker_reasons() const = 0;
   // The pages written since track() or the last save(), whichever came last; pauses a running
   // guest for it. kInvalidArgument unless tracked.
   virtual Result<DirtyReport> dirty() = 0;

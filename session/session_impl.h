@@ -93,6 +93,9 @@ class SessionImpl final : public Session {
   Result<void> begin_live_save(const std::string& path, const SaveOptions& options) override;
   Result<SaveReport> finish_live_save() override;
   Result<void> track(const std::string& tracker, const snapshot::TrackerOptions& options) override;
+  [[nodiscard]] const std::vector<std::string>& tracker_reasons() const override {
+    return tracker_reasons_;
+  }
   Result<DirtyReport> dirty() override;
   Result<snapshot::ResetReport> reset() override;
   Result<WorkingSetReport> record_working_set() override;
@@ -171,6 +174,7 @@ class SessionImpl final : public Session {
   std::optional<snapshot::DirtyAccumulator> accumulator_;  // and this before the tracker.
   std::optional<LiveSave> live_;                           // Destroyed before those,
   std::optional<Reset> reset_;                             // and this.
+  std::vector<std::string> tracker_reasons_;
   std::int64_t arm_ns_ = 0;
   bool ran_since_parent_ = false;  // The guest, or a request, may have changed its memory.
   bool missed_writes_ = false;     // The tracker was armed after that.

@@ -5,12 +5,13 @@
 #include <bit>
 #include <optional>
 
+#include "snapshot/trackers/tracker_auto.h"
 #include "snapshot/trackers/tracker_factories.h"
 
 namespace stasis::snapshot {
 namespace {
 
-constexpr std::string_view kAuto = "auto";
+constexpr std::string_view kAuto = kAutoTracker;
 // In the order of the list in the header.
 constexpr std::array<std::string_view, 12> kNames{
     "compare",      "compare-hash", "zero-scan", "residency", "protection",       "userfaultfd",
@@ -132,6 +133,13 @@ bool needs_whole_memory(std::string_view name, const Capabilities& capabilities)
 }
 
 Error unknown_tracker(std::string_view name) {
+  if (name == "mprotect") {  // Expected by whoever knows trackers; docs/decisions/0050 has why.
+    return Error{Errc::kNotSupported, 0,
+                 "tracker 'mprotect' does not exist: where the host's mapping is read-only, the "
+                 "frame of an exception or the accessed bit of a page table entry cannot be "
+                 "written, and the guest shuts down; use --tracker userfaultfd, which protects the "
+                 "same mapping and has whoever writes wait"};
+  }
   std::string names(kAuto);
   for (const std::string_view known : kNames) {
     names += ", " + std::string(known);
@@ -163,16 +171,6 @@ Result<void> check_options(const TrackerOptions& options) {
                      " to " + std::to_string(kRingEntriesMax) + " is needed"};
   }
   return {};
-}
-
-// As choose_tracker(), and asks no further than it must.
-std::string choose_here(const Capabilities& capabilities) {
-  for (const std::string_view preferred : tracker_preference()) {
-    if (probe(preferred, capabilities).available) {
-      return std::string(preferred);
-    }
-  }
-  return "compare-hash";
 }
 
 Result<std::unique_ptr<DirtyTracker>> make_host_protection(GuestMemory& memory,
@@ -279,7 +277,11 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
                                                    const Capabilities& capabilities,
                                                    const TrackerOptions& options) {
   STASIS_TRY(check_options(options));
-  const std::string chosen = name == kAuto ? choose_here(capabilities) : std::string(name);
+  if (name == kAuto) {
+    STASIS_ASSIGN(ChosenTracker best, make_auto_tracker(vm, memory, capabilities, 1, options));
+    return std::move(best.tracker);
+  }
+  const std::string chosen(name);
   if (std::find(kNames.begin(), kNames.end(), chosen) == kNames.end()) {
     return unknown_tracker(name);
   }
@@ -316,6 +318,10 @@ Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm
 
 Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Machine& machine,
                                                    const TrackerOptions& options) {
+  if (name == kAuto) {
+    STASIS_ASSIGN(ChosenTracker best, make_auto_tracker(machine, options));
+    return std::move(best.tracker);
+  }
   return make_tracker(name, machine.vm(), machine.memory(), machine.capabilities(), options);
 }
 

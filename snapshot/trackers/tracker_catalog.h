@@ -18,7 +18,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,12 +28,18 @@
 #include "core/guest_memory.h"
 #include "core/hypervisor.h"
 #include "core/machine.h"
-#include "snapshot/trackers/tracker_models.h"
+#include "snapshot/trackers/cost_table.h"
 
 namespace stasis::snapshot {
 
+inline constexpr std::string_view kAutoTracker = "auto";
 inline constexpr std::uint32_t kUnprotectPagesMax = 512;
 inline constexpr std::uint32_t kRingEntriesMax = 65536;
+
+enum class TrackerUse : std::uint8_t {
+  kPausedSaves,
+  kLiveSaves,  // Its pages are saved while the guest runs: the two must get along.
+};
 
 // Value.
 struct TrackerOptions {
@@ -45,6 +51,14 @@ struct TrackerOptions {
   // no more than the host allows) each vCPU's ring holds before the vCPU must stop to have it
   // emptied. 0: as many as the host allows.
   std::uint32_t ring_entries = 0;
+  // For "auto" (trackers/tracker_auto.h), which no other tracker minds: how much memory the guest
+  // will write before it is asked (nothing: unknown), what for, and what trackers cost here
+  // (nothing: builtin_costs()).
+  std::optional<std::uint64_t> expected_dirty_bytes = {};
+  TrackerUse use = TrackerUse::kPausedSaves;
+  // Whether pages that are not resident have to be brought in by a pager when they are touched.
+  bool pages_are_missing = false;
+  std::optional<CostTable> costs = {};
 };
 
 // VmConfig::dirty_ring_entries for a VM that this tracker is to be made for later; 0 for a tracker
@@ -64,7 +78,8 @@ TrackerTraits promised_traits(std::string_view name, const Capabilities& capabil
 
 // Errors: kInvalidArgument (unknown name, the message lists them all; bad options), kNotSupported
 // (known, but not with this backend or this memory; reason and cure). `vm` and `memory` must
-// outlive the tracker. "auto" makes the one that choose_tracker() names.
+// outlive the tracker. "auto" makes the one that make_auto_tracker() chooses (of a Vm alone: for
+// one vCPU).
 Result<std::unique_ptr<DirtyTracker>> make_tracker(std::string_view name, Vm& vm,
                                                    GuestMemory& memory,
                                                    const Capabilities& capabilities,

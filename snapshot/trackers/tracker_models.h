@@ -1,37 +1,48 @@
-// What each tracker costs, and the order in which "auto" prefers them.
+// What each tracker costs in words, what its costs grow with, and whether "auto" may take it. Pure.
 #pragma once
 
+#include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
-#include <vector>
-
-#include "core/capabilities.h"
 
 namespace stasis::snapshot {
 
-// In words, because the figures are the host's: `experiment run` measures them. Value; static text.
+// For people; the figures are in trackers/cost_table.h. Value; static text.
 struct TrackerCosts {
   std::string_view arming, first_write, collecting;
 };
 // Empty for a name that does not exist. Pure.
 TrackerCosts tracker_costs(std::string_view name);
 
-// What "auto" means here, in words that can be printed. Value.
-struct TrackerChoice {
-  std::string name;
-  std::string reason;  // One sentence.
-  friend bool operator==(const TrackerChoice&, const TrackerChoice&) = default;
+// What a cost that is counted in pages grows with.
+enum class CostBasis : std::uint8_t { kMemory, kResident };
+
+// Where a tracker looks: it decides what it makes of pages that are missing until they are touched,
+// and what a live capture beside it can use.
+enum class TrackerMeans : std::uint8_t {
+  kHypervisor,   // The hypervisor's log: neither the host's mapping nor the bytes matter.
+  kHostMapping,  // The host's mapping, which no other userfaultfd can watch then.
+  kProtection,   // The hypervisor's protection where the backend has it, else kHostMapping.
+  kContents,     // The bytes of every page.
 };
 
-// Every tracker that "auto" may take, best first, with why it stands where it does. Static.
-std::span<const std::string_view> tracker_preference();
-std::string_view preference_reason(std::string_view name);
+// Value; static text.
+struct TrackerModel {
+  std::string_view name;
+  TrackerCosts costs;
+  CostBasis arming = CostBasis::kMemory;
+  CostBasis collecting = CostBasis::kMemory;
+  TrackerMeans means = TrackerMeans::kHypervisor;
+  // While one vCPU's first write is answered, the others' wait.
+  bool answers_one_by_one = false;
+  // One sentence each, one of the two empty: what it has for "auto", or why "auto" never takes it.
+  std::string_view merit = {};
+  std::string_view objection = {};
+};
 
-// Pure: those of them that are available, best first. There is always one, because compare-hash
-// needs nothing.
-std::vector<TrackerChoice> rank_trackers(std::span<const Availability> trackers);
-// The first of them.
-TrackerChoice choose_tracker(std::span<const Availability> trackers);
+// Every tracker. Of those that cost about the same "auto" takes the first.
+std::span<const TrackerModel> tracker_models();
+// Null for a name that does not exist.
+const TrackerModel* find_tracker_model(std::string_view name);
 
 }  // namespace stasis::snapshot

@@ -170,6 +170,24 @@ TEST_P(Flow, TheAutomaticPolicyExplainsItself) {
   EXPECT_EQ(guest({"restore", "warm", "--explain"}).exit_code, 2);
 }
 
+TEST_P(Flow, TheAutomaticTrackerExplainsItself) {
+  save_warm("warm");
+  const nlohmann::json restored = ok(guest({"restore", "warm", "--request", "again", "--tracker",
+                                            "auto", "--explain", "--save", "changed", "--diff"}));
+  const std::string chosen = restored.at("dirty").at("chosen");
+  EXPECT_EQ(restored.at("dirty").at("tracker"), "auto");
+  EXPECT_EQ(restored.at("tracker_reasons").back(), "therefore the tracker is " + chosen);
+  EXPECT_EQ(stasis({"verify", "changed"}).exit_code, 0);
+
+  const nlohmann::json run = ok(guest({"run", GetParam().guest, "--memory", "16M", "--tracker",
+                                       "auto", "--expect-dirty", "16M", "--explain"}));
+  EXPECT_THAT(run.at("tracker_reasons").at(1).get<std::string>(),
+              HasSubstr("of which 4096 are expected to be written"));
+  EXPECT_EQ(guest({"run", GetParam().guest, "--explain"}).exit_code, 2);
+  EXPECT_THAT(run_text({"run", GetParam().guest, "--memory", "16M", "--tracker", "auto"}).out,
+              HasSubstr("(tracker 'auto', which is "));
+}
+
 TEST_P(Flow, APolicyOfOnesOwnIsAFile) {
   save_warm("warm");
   write_file(directory_ / "mine.json",

@@ -109,6 +109,29 @@ TEST_F(Kvm, EveryTrackerSavesTheSameDifference) {
   }
 }
 
+TEST_F(Kvm, AutoDecidesByWhatWasMeasuredHere) {
+  const RunSettings settings{.directory = directory_.path(),
+                             .environment = {{"XDG_CACHE_HOME", directory_.path()}}};
+  const Outcome measured = run({"doctor", "--calibrate", "--json"}, settings);
+  ASSERT_EQ(measured.exit_code, 0) << measured.err;
+  const nlohmann::json doctor = measured.json();
+  EXPECT_TRUE(doctor.at("tracker_costs").at("calibrated").get<bool>());
+  EXPECT_GE(doctor.at("calibration").at("trackers").get<int>(), 2);
+  const std::string file = read_file(directory_ / "stasis/trackers-kvm.json");
+  const nlohmann::json costs = nlohmann::json::parse(file).at("trackers");
+  // Whoever reads all of memory pays for each page, and a guest's writes cost it nothing.
+  EXPECT_GT(costs.at("compare-hash").at("collect_page_ns").get<double>(), 1);
+  for (const auto& choice : doctor.at("auto_tracker_choices")) {
+    for (const auto& tracker : choice.at("ranking")) {
+      EXPECT_TRUE(costs.contains(tracker.at("name").get<std::string>())) << tracker;
+    }
+  }
+  const nlohmann::json used =
+      run({"run", "hello", "--memory", "16M", "--tracker", "auto", "--explain", "--json"}, settings)
+          .json();
+  EXPECT_THAT(used.at("tracker_reasons").at(0).get<std::string>(), HasSubstr("calibrated on"));
+}
+
 // The VM has to be made for it, long before it is armed.
 TEST_F(Kvm, RunTracksByRingsWhereThereAreAny) {
   const Outcome outcome =

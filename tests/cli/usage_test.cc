@@ -1,4 +1,5 @@
 // What every user of `stasis` meets first: help, version, mistakes, and machine-readable answers.
+#include <filesystem>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -201,14 +202,49 @@ TEST(Doctor, SaysWhatEachTrackerPromises) {
 }
 
 TEST(Doctor, RanksWhatAutoMayTakeWithReasons) {
-  const nlohmann::json json = run({"doctor", "--backend", "mock", "--json"}).json();
-  const nlohmann::json& ranking = json.at("auto_tracker");
-  ASSERT_GE(ranking.size(), 2U);
-  EXPECT_EQ(ranking.front().at("name"), "dirty-log");
-  EXPECT_EQ(ranking.back().at("name"), "compare-hash");
-  for (const auto& choice : ranking) {
-    EXPECT_FALSE(choice.at("reason").get<std::string>().empty());
+  const TemporaryDirectory cache;
+  const nlohmann::json json = run({"doctor", "--backend", "mock", "--json"},
+                                  {.environment = {{"XDG_CACHE_HOME", cache.path()}}})
+                                  .json();
+  ASSERT_GE(json.at("auto_tracker").size(), 2U);
+  EXPECT_EQ(json.at("auto_tracker").front().at("name"), "dirty-log");
+  ASSERT_EQ(json.at("auto_tracker_choices").size(), 2U);
+  EXPECT_EQ(json.at("auto_tracker_choices").back().at("ranking").front().at("name"),
+            "compare-hash");
+  for (const auto& choice : json.at("auto_tracker_choices")) {
+    double before = 0;
+    for (const auto& tracker : choice.at("ranking")) {
+      EXPECT_FALSE(tracker.at("reason").get<std::string>().empty());
+      EXPECT_GE(tracker.at("predicted_ns").get<double>() * 1.05, before);  // Equal within 5 %.
+      before = tracker.at("predicted_ns").get<double>();
+    }
+    for (const auto& tracker : choice.at("passed_over")) {
+      EXPECT_FALSE(tracker.at("reason").get<std::string>().empty());
+    }
   }
+  EXPECT_FALSE(json.at("tracker_costs").at("calibrated").get<bool>());
+  EXPECT_THAT(json.at("tracker_costs").at("source").get<std::string>(),
+              ::testing::AllOf(HasSubstr("built in"), HasSubstr("does not exist")));
+  EXPECT_EQ(json.at("tracker_costs").at("path"), cache / "stasis/trackers-mock.json");
+}
+
+TEST(Doctor, IgnoresACalibrationThatIsDamagedAndSaysWhy) {
+  const TemporaryDirectory cache;
+  std::filesystem::create_directory(cache / "stasis");
+  write_file(cache / "stasis/trackers-mock.json", "{\"format\": 1, \"host\"");
+  const Outcome outcome =
+      run({"doctor", "--backend", "mock"}, {.environment = {{"XDG_CACHE_HOME", cache.path()}}});
+  EXPECT_THAT(outcome.out, ::testing::AllOf(HasSubstr("built in"), HasSubstr("not a JSON object"),
+                                            HasSubstr("stasis doctor --calibrate")));
+}
+
+TEST(Doctor, CalibratesNothingWhoseTimeMeansNothing) {
+  const TemporaryDirectory cache;
+  const RunSettings settings{.environment = {{"XDG_CACHE_HOME", cache.path()}}};
+  const Outcome outcome = run({"doctor", "--backend", "mock", "--calibrate"}, settings);
+  EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("mock"));
+  EXPECT_FALSE(exists(cache / "stasis"));
 }
 
 TEST(Doctor, NeverOffersTheMockByItself) {

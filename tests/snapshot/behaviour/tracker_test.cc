@@ -10,7 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "snapshot/trackers/tracker_auto.h"
 #include "snapshot/trackers/tracker_catalog.h"
+#include "snapshot/trackers/tracker_models.h"
 #include "tests/snapshot/behaviour/toy_machine.h"
 
 namespace stasis::snapshot {
@@ -376,16 +378,58 @@ TEST(TrackerCatalog, OnlyDirtyRingAsksForRings) {
   EXPECT_EQ(*ring_entries_for("", has), 0U);
 }
 
-TEST(TrackerCatalog, TheBestTrackerThatIsThereIsChosen) {
-  std::vector<Availability> trackers = list_trackers(Capabilities{});
-  for (Availability& tracker : trackers) {
-    tracker.available = true;
-  }
-  for (const TrackerChoice& choice : rank_trackers(trackers)) {
-    EXPECT_EQ(choose_tracker(trackers), choice);
-    std::erase_if(trackers, [&](const Availability& t) { return t.name == choice.name; });
-  }
-  EXPECT_EQ(choose_tracker(trackers).name, "compare-hash");
+TEST(TrackerCatalog, ATrackerByMprotectIsRefusedWithTheReason) {
+  const ToyMachine toy = make_toy_machine({});
+  const auto refused = make_tracker("mprotect", *toy.machine);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kNotSupported);
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("use --tracker userfaultfd"));
+}
+
+TEST(TrackerCatalog, AutoTakesTheCheapestTrackerThatCanBeHad) {
+  const ToyMachine toy = make_toy_machine({});
+  TrackerOptions options;
+  options.costs = CostTable{"invented", {{"dirty-ring", {}}, {"dirty-log", {.arm_ns = 1}}}};
+  const auto log = make_auto_tracker(*toy.machine, options);
+  ASSERT_TRUE(log) << log.error().message;
+  EXPECT_EQ(log->tracker->traits().name, "dirty-log");
+  EXPECT_THAT(log->reasons.front(), ::testing::HasSubstr("invented"));
+  EXPECT_THAT(log->reasons.back(), ::testing::HasSubstr("therefore the tracker is dirty-log"));
+
+  // The mock keeps no log of this kind: it is asked for, and passed over.
+  options.costs =
+      CostTable{"invented", {{"dirty-log-manual", {}}, {"compare-hash", {.arm_ns = 9}}}};
+  const auto hash = make_auto_tracker(*toy.machine, options);
+  ASSERT_TRUE(hash) << hash.error().message;
+  EXPECT_EQ(hash->tracker->traits().name, "compare-hash");
+  EXPECT_THAT(hash->reasons, ::testing::Contains(::testing::HasSubstr("cannot be had")));
+
+  options.unprotect_pages = 3;
+  EXPECT_EQ(make_auto_tracker(*toy.machine, options).error().code, Errc::kInvalidArgument);
+  EXPECT_EQ(make_tracker("auto", *toy.machine, options).error().code, Errc::kInvalidArgument);
+}
+
+TEST(TrackerCatalog, AutoDecidesByWhatTheGuestIsExpectedToWrite) {
+  const ToyMachine toy = make_toy_machine({});
+  const GuestMemory& memory = toy.machine->memory();
+  const std::uint64_t pages = memory.size_bytes() / 4096;
+  const Capabilities& can = toy.machine->capabilities();
+  TrackerWorkload workload = workload_of(memory, can, 3, {});
+  EXPECT_EQ(workload.memory_pages, pages);
+  EXPECT_LE(workload.resident_pages, pages);
+  EXPECT_EQ(workload.missing_pages, 0U);
+  EXPECT_EQ(workload.dirty_pages, std::max<std::uint64_t>(pages / kExpectedDirtyShare, 1));
+  EXPECT_EQ(workload.vcpus, 3U);
+  EXPECT_FALSE(workload.is_live);
+  EXPECT_TRUE(workload.backend_protects);
+  workload = workload_of(
+      memory, can, 1,
+      {.expected_dirty_bytes = 4097, .use = TrackerUse::kLiveSaves, .pages_are_missing = true});
+  EXPECT_EQ(workload.dirty_pages, std::min<std::uint64_t>(pages, 2));
+  EXPECT_TRUE(workload.is_live);
+  EXPECT_EQ(workload.missing_pages, pages - workload.resident_pages);
+  workload = workload_of(memory, can, 1, {.expected_dirty_bytes = UINT64_MAX - 8192});
+  EXPECT_EQ(workload.dirty_pages, pages) << "never more than there are";
 }
 
 }  // namespace
