@@ -45,6 +45,7 @@ CommandFunction add_doctor(CommandOptions& app);
 CommandFunction add_run(CommandOptions& app);
 CommandFunction add_restore(CommandOptions& app);
 CommandFunction add_invoke(CommandOptions& app);
+CommandFunction add_bench_reset(CommandOptions& app);
 CommandFunction add_inspect(CommandOptions& app);
 CommandFunction add_verify(CommandOptions& app);
 CommandFunction add_verify_diff(CommandOptions& app);

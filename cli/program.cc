@@ -24,11 +24,12 @@ struct CommandEntry {
   CommandFunction (*add)(CommandOptions&);
 };
 
-constexpr std::array<CommandEntry, 13> kCommands = {{
+constexpr std::array<CommandEntry, 14> kCommands = {{
     {"doctor", "Say what this host can do, why not, and how to mend it", add_doctor},
     {"run", "Start a guest or a Linux program, send it requests, save it", add_run},
     {"restore", "Restore a snapshot, send it requests, save what changed", add_restore},
     {"invoke", "Restore a snapshot, ask it one thing, print the answer", add_invoke},
+    {"bench-reset", "Reset a guest in place after each request, and measure it", add_bench_reset},
     {"inspect", "Show what a snapshot says about itself", add_inspect},
     {"verify", "Check every byte of a snapshot and of all its parents", add_verify},
     {"verify-diff", "Check that a differential snapshot holds all that changed", add_verify_diff},

@@ -10,6 +10,7 @@
 #include "experiments/dirty_tracking/dirty_tracking.h"
 #include "experiments/full_vs_diff/full_vs_diff.h"
 #include "experiments/policy_matrix/policy_matrix.h"
+#include "experiments/reset_loop/reset_loop.h"
 #include "experiments/restore_latency/cells.h"
 #include "experiments/restore_scaling/restore_scaling.h"
 #include "experiments/workload/profile.h"
@@ -73,10 +74,10 @@ Result<void> check_taken(const Definition& definition, const Names& wanted, bool
 }  // namespace
 
 std::span<const Definition* const> all_experiments() {
-  static const std::array<const Definition*, 7> all = {
-      &floor_definition(),        &restore_latency_definition(), &restore_scaling_definition(),
-      &full_vs_diff_definition(), &dirty_tracking_definition(),  &ws_characterize_definition(),
-      &policy_matrix_definition()};
+  static const std::array<const Definition*, 8> all = {
+      &floor_definition(),           &restore_latency_definition(), &restore_scaling_definition(),
+      &full_vs_diff_definition(),    &dirty_tracking_definition(),  &reset_loop_definition(),
+      &ws_characterize_definition(), &policy_matrix_definition()};
   return all;
 }
 

@@ -48,6 +48,7 @@ TEST(HelpExamples, AllRun) {
                                              {"run"},
                                              {"restore"},
                                              {"invoke"},
+                                             {"bench-reset"},
                                              {"inspect"},
                                              {"verify"},
                                              {"verify-diff"},

@@ -50,6 +50,31 @@ class Kvm : public ::testing::Test {
   TemporaryDirectory directory_;
 };
 
+TEST_F(Kvm, AResetGuestHasForgottenWhatItWasTold) {
+  ok({"run", "kvstore", "--memory", "64M", "--vcpus", "2", "--save", "warm", "--json", "--",
+      "size=8"});
+  for (const std::string tracker : {"dirty-log", "pagemap-scan"}) {
+    const nlohmann::json json = ok({"bench-reset", "warm", "--request", "put a b", "--repeat", "8",
+                                    "--tracker", tracker, "--json"});
+    EXPECT_TRUE(json.at("equal").get<bool>());
+    EXPECT_EQ(json.at("response_bytes"), 6) << "'ok new', not 'ok replaced'";
+    EXPECT_EQ(json.at("resets").size(), 8U);
+  }
+}
+
+TEST_F(Kvm, AnswersThatTellTheTimeDifferUnlessThatIsAllowed) {
+  ok({"run", "kvstore", "--memory", "64M", "--save", "warm", "--json", "--", "size=8"});
+  const std::vector<std::string> bench = {"bench-reset", "warm", "--request", "mix n=50 write=50",
+                                          "--repeat",    "8",    "--json"};
+  const Outcome differs = stasis(bench);
+  EXPECT_EQ(differs.exit_code, 1) << differs.out << differs.err;
+  EXPECT_FALSE(differs.json().at("equal").get<bool>());
+  EXPECT_GE(differs.json().at("differs_at").get<int>(), 2);
+  std::vector<std::string> any = bench;
+  any.emplace_back("--any-answer");
+  EXPECT_EQ(ok(any).at("resets").size(), 8U);
+}
+
 TEST_F(Kvm, TheRestoredGuestProvesThatItIsTheOneThatWasSaved) {
   const nlohmann::json saved = ok({"run", "kvstore", "--memory", "64M", "--request", "@@prove",
                                    "--save", "warm", "--json", "--", "size=8"});

@@ -32,9 +32,9 @@ TEST(Help, NamesEveryCommandAndEveryExitCode) {
   const Outcome outcome = run({"--help"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(all_commands(),
-              ::testing::UnorderedElementsAre("doctor", "run", "restore", "invoke", "inspect",
-                                              "verify", "verify-diff", "diff", "merge", "policy",
-                                              "trace", "experiment", "report"));
+              ::testing::UnorderedElementsAre("doctor", "run", "restore", "invoke", "bench-reset",
+                                              "inspect", "verify", "verify-diff", "diff", "merge",
+                                              "policy", "trace", "experiment", "report"));
   for (const ExitCodeInfo& info : all_exit_codes()) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string(info.meaning)));
   }
@@ -91,6 +91,9 @@ TEST(Usage, MistakesExitWith2AndSayWhatToDo) {
       {"run", "hello", "--timeout", "1 hour"},
       {"run", "hello", "--backend", "vmware"},
       {"restore"},
+      {"bench-reset"},
+      {"bench-reset", "x", "--request", "a", "--request", "b"},
+      {"bench-reset", "x", "--repeat", "0"},
       {"restore", "x", "--repeat", "0"},
       {"restore", "x", "--diff"},
       {"restore", "x", "--repeat", "2", "--save", "y"},
