@@ -138,6 +138,14 @@ TEST_P(Experiments, DirtyTrackingMissesNothing) {
   expect_sound(run("dirty_tracking", options_), {"none_missed"});
 }
 
+TEST_P(Experiments, ResetLoopPutsBackWhatWasWrittenAndNothingElse) {
+  options_.selection.trackers = {"compare-hash"};
+  if (options_.backend == "kvm") {
+    options_.selection.trackers.emplace_back("dirty-log");
+  }
+  expect_sound(run("reset_loop", options_), {"no_page_strays", "none_missed", "same_answers"});
+}
+
 // A small profile of our own, so that the loop is closed in seconds.
 class Profiled : public Experiments {
  protected:
