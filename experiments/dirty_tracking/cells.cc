@@ -104,6 +104,9 @@ std::vector<TrackerTraits> trackers_of(const Design& design) {
       trackers.back().name = tracker.name;
     }
   }
+  if (wanted.empty()) {  // It is held against all of them.
+    trackers.push_back({.name = std::string(snapshot::kAutoTracker)});
+  }
   return trackers;
 }
 

@@ -8,7 +8,9 @@
 
 #include "experiments/dirty_tracking/dirty_tracking.h"
 #include "experiments/harness/evaluator.h"
+#include "experiments/stats/bootstrap.h"
 #include "experiments/stats/descriptive.h"
+#include "snapshot/trackers/tracker_catalog.h"
 
 namespace stasis::experiments::dirty_tracking {
 namespace {
@@ -17,6 +19,7 @@ constexpr double kUs = 1e3;
 // What a guest and its monitor write beside what they are told to: stacks, mailbox, the answer.
 constexpr double kOwnPagesMax = 64;
 constexpr double kTimesRawMax = 1.5;
+constexpr double kTimesBestMax = 1.15;
 
 // A size of memory with the numbers of pages that were written there.
 struct Level {
@@ -216,6 +219,53 @@ void check_proportions(Evaluator& evaluator, const Cells& cells) {
   }
 }
 
+// Whether a tracker reports nothing but what was written: "auto" is held against those alone.
+bool reports_writes(const Cell& cell) {
+  const std::string tracker = level_of(cell.factors, "tracker");
+  return tracker != kUntracked && tracker != snapshot::kAutoTracker &&
+         (level_of(cell.factors, "exact") == "yes" || tracker.starts_with("dirty-"));
+}
+
+// Armed once, written under, collected once: by "auto" against whatever was best there.
+void check_auto(Evaluator& evaluator) {
+  const Requirement wanted{
+      .name = "auto_is_near_the_best",
+      .text = fmt::format("from arming to the first collection, auto takes at most {} x what the "
+                          "best of the trackers that report writes alone takes, at every size "
+                          "and number of pages",
+                          kTimesBestMax),
+      .limit = kTimesBestMax};
+  std::optional<Interval> worst;
+  std::string words;
+  for (const Cell& automatic : evaluator.plan().cells) {
+    if (level_of(automatic.factors, "tracker") != snapshot::kAutoTracker) {
+      continue;
+    }
+    for (const Cell& fixed : evaluator.plan().cells) {
+      if (level_of(fixed.factors, "kind") != "guest" || !reports_writes(fixed) ||
+          level_of(fixed.factors, "memory") != level_of(automatic.factors, "memory") ||
+          level_of(fixed.factors, "pages") != level_of(automatic.factors, "pages")) {
+        continue;
+      }
+      const auto [above, below] =
+          evaluator.table().pairs(automatic.id, "whole_ns", fixed.id, "whole_ns");
+      if (above.empty()) {
+        continue;
+      }
+      const Interval ratio = bootstrap_median_ratio(above, below, {.seed = evaluator.plan().seed});
+      if (!worst || ratio.estimate > worst->estimate) {
+        worst = ratio;
+        words = fmt::format("{:.2f} x {}", ratio.estimate, fixed.id);
+      }
+    }
+  }
+  if (!worst) {
+    return evaluator.not_applicable(
+        wanted, "no block has both auto and a tracker that reports writes alone");
+  }
+  evaluator.value(wanted, *worst, "at worst " + words);
+}
+
 }  // namespace
 
 std::vector<CheckOutcome> check(const Plan& plan, const RowTable& table) {
@@ -225,6 +275,7 @@ std::vector<CheckOutcome> check(const Plan& plan, const RowTable& table) {
   check_against_raw(evaluator, cells);
   check_order(evaluator, cells);
   check_proportions(evaluator, cells);
+  check_auto(evaluator);
   return std::move(evaluator).take();
 }
 

@@ -27,6 +27,7 @@ std::vector<CheckOutcome> check(const Plan& plan, const RowTable& table);
 //   collect_ns   collecting, which arms again
 //   rearmed_ns, recollect_ns  the same once more
 //   epoch_ns     rearmed_ns + recollect_ns: what a guest and its monitor pay for each epoch
+//   whole_ns     arm_ns + touched_ns + collect_ns: what "auto" is to make small
 //   extra_ns     epoch_ns - plain_ns, at least 0
 //   first_write_ns  of one page: (touched_ns - plain_ns) / pages, at least 0
 //   found_pages, refound_pages  what the collections reported

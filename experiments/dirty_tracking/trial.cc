@@ -13,6 +13,7 @@
 #include "experiments/trials/guest_trial.h"
 #include "guests/programs/pagetoucher_content.h"
 #include "session/backends.h"
+#include "session/calibration_file.h"
 #include "session/tsc_clock.h"
 
 namespace stasis::experiments::dirty_tracking {
@@ -65,6 +66,7 @@ TrialReply reply_of(const Epochs& epochs, double write_unit_ns, std::uint64_t pa
     reply.metrics["extra_ns"] = std::max(0.0, epoch - plain);
     reply.metrics["first_write_ns"] = std::max(0.0, touched - plain) / number(pages);
     reply.metrics["arm_ns"] = number(epochs.arm_ns);
+    reply.metrics["whole_ns"] = number(epochs.arm_ns) + touched + number(epochs.collect_ns);
     reply.metrics["collect_ns"] = number(epochs.collect_ns);
     reply.metrics["recollect_ns"] = number(epochs.recollect_ns);
     reply.metrics["found_pages"] = number(epochs.found);
@@ -84,6 +86,17 @@ Result<double> time_request(Session& guest, const std::string& request, bool in_
   return number(cycles);
 }
 
+// What "auto" is told: the truth about what will be written, and what is known of this host.
+snapshot::TrackerOptions tracker_options(const std::string& tracker, std::uint64_t pages,
+                                         const Capabilities& capabilities) {
+  snapshot::TrackerOptions options;
+  if (tracker == snapshot::kAutoTracker) {
+    options.expected_dirty_bytes = pages * kPageBytes;
+    options.costs = session::known_costs(capabilities).costs;
+  }
+  return options;
+}
+
 Result<TrialReply> track(const TrialRequest& request) {
   STASIS_ASSIGN(const auto backend, session::make_backend(request.text("backend", "auto")));
   const std::string tracker = request.text("tracker");
@@ -99,11 +112,12 @@ Result<TrialReply> track(const TrialRequest& request) {
   const bool in_cycles = clock.ns_per_cycle().has_value() && request.text("cycles", "yes") == "yes";
   STASIS_TRY(ask(*guest, request.text("warm")));  // All pages exist, here and in the VM.
   const std::string touch = request.text("request");
+  STASIS_ASSIGN(const std::uint64_t pages, request.number("pages", 1));
   Epochs epochs;
   STASIS_TRY(ask(*guest, touch));
   STASIS_ASSIGN(epochs.plain, time_request(*guest, touch, in_cycles));
   if (is_tracked) {
-    STASIS_TRY(guest->track(tracker, {}));
+    STASIS_TRY(guest->track(tracker, tracker_options(tracker, pages, backend->capabilities())));
   }
   STASIS_ASSIGN(epochs.touched, time_request(*guest, touch, in_cycles));
   STASIS_ASSIGN(epochs.repeated, time_request(*guest, touch, in_cycles));
@@ -119,7 +133,6 @@ Result<TrialReply> track(const TrialRequest& request) {
     epochs.recollect_ns = report.collect_ns;
     epochs.refound = total_bytes(report.pages) / kPageBytes;
   }
-  STASIS_ASSIGN(const std::uint64_t pages, request.number("pages", 1));
   return reply_of(epochs, in_cycles ? clock.ns_per_cycle().value_or(1) : 1, pages, is_tracked);
 }
 

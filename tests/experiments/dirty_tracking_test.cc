@@ -50,6 +50,20 @@ TEST_F(DirtyTrackingChecks, AnEpochIsHeldAgainstTheMechanismAlone) {
   run_.expect("vs_raw/dirty-log", Verdict::kFail, 1.6);
 }
 
+TEST_F(DirtyTrackingChecks, AutoIsHeldAgainstTheBestThatReportsWritesAlone) {
+  EXPECT_EQ(run_.check("auto_is_near_the_best").verdict, Verdict::kNotApplicable);
+  run_.measure(tracked_id("dirty-log", kMib, 1), "whole_ns", 100 * kUs);
+  run_.measure(tracked_id("compare", kMib, 1), "whole_ns", 500 * kUs);
+  run_.measure(tracked_id("zero-scan", kMib, 1), "whole_ns", 10 * kUs);  // Reports what it likes.
+  run_.measure(tracked_id("none", kMib, 1), "whole_ns", 1 * kUs);
+  run_.measure(tracked_id("auto", kMib, 1), "whole_ns", 110 * kUs);
+  run_.expect("auto_is_near_the_best", Verdict::kPass, 1.1);
+  run_.measure(tracked_id("compare", kMib, kMost), "whole_ns", 100 * kUs);
+  run_.measure(tracked_id("auto", kMib, kMost), "whole_ns", 120 * kUs);
+  run_.expect("auto_is_near_the_best", Verdict::kFail, 1.2);
+  EXPECT_THAT(run_.check("auto_is_near_the_best").figures, testing::HasSubstr("track/compare/"));
+}
+
 TEST_F(DirtyTrackingChecks, CollectingARingIsLinearInWhatItHolds) {
   for (const std::uint64_t pages : {1U, 16U, 256U, 4096U, 16384U, 65536U}) {
     run_.measure(tracked_id("dirty-ring", kMib, pages), "pages", static_cast<double>(pages));
