@@ -14,8 +14,8 @@ namespace stasis::snapshot {
 namespace {
 
 constexpr std::string_view kAlwaysThere = "compare-hash";
-// Reading, checking and installing a page at a time; the order of magnitude of a pager's work
-// (docs/measuring.md: experiment policy_matrix). It only has to be far from nothing.
+// Reading, checking and installing a page at a time: a guess, not a measurement, of the order of
+// magnitude of a page fault that is answered here. It only has to be far from nothing.
 constexpr double kBringInPageNs = 2000;
 
 // Costs that differ by less are the same: no figures are better than that.
