@@ -47,11 +47,15 @@ void follow_timer(Vcpu& vcpu, GicPort& gic, const Mailbox& box) {
   }
 }
 
-// Nothing if it is off, or due: then its line says what there is to say.
+// Nothing if it is off, or has said that it is due: then its line says what there is to say. It may
+// be due without having said so, for QEMU sets the status when the thread of its timers runs.
 std::optional<std::chrono::nanoseconds> until_timer(const Mailbox& box) {
-  const bool is_on = (box.timer_control & (kTimerEnabled | kTimerMasked)) == kTimerEnabled;
-  if (!is_on || box.timer_compare <= box.timer_count) {
+  constexpr std::uint64_t kAll = kTimerEnabled | kTimerMasked | kTimerReached;
+  if ((box.timer_control & kAll) != kTimerEnabled) {
     return std::nullopt;
+  }
+  if (box.timer_compare <= box.timer_count) {
+    return std::chrono::nanoseconds(0);
   }
   constexpr std::uint64_t kLongest = std::uint64_t{1} << 40U;  // Hours.
   const std::uint64_t ticks = std::min(box.timer_compare - box.timer_count, kLongest);
