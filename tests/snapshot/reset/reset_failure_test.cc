@@ -3,6 +3,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <ostream>
 #include <string>
 #include <utility>
 
@@ -65,12 +66,19 @@ class FailingResetTest : public ::testing::Test {
   std::unique_ptr<HypervisorBackend> backend_;
 };
 
-using FormatCase = std::pair<const char*, Format>;
+struct FormatCase {
+  const char* name = "";
+  Format format;
+};
+
+void PrintTo(const FormatCase& c, std::ostream* out) {  // NOLINT(readability-identifier-naming)
+  *out << c.name;
+}
 
 class DamagedPayload : public FailingResetTest, public ::testing::WithParamInterface<FormatCase> {};
 
 TEST_P(DamagedPayload, IsFoundNamedAndNotUsedAndCanBeMended) {
-  ResettableToy toy = make(GetParam().second);
+  ResettableToy toy = make(GetParam().format);
   const Observation clean = toy.observe();
   ASSERT_TRUE(apply({.instructions = 600, .seed = 2, .host_writes = 2}, config_, toy.machine()));
   const std::uint64_t ran = testing::memory_hash(toy.machine().memory());
@@ -102,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(FormatCase{"Mapped", {}},
                       FormatCase{"Packed", {Layout::kPacked, Codec::kNone, 4096}},
                       FormatCase{"Compressed", {Layout::kPacked, Codec::kLz4, 64U << 10U}}),
-    [](const auto& parameter) { return std::string(parameter.param.first); });
+    [](const auto& parameter) { return std::string(parameter.param.name); });
 
 TEST_F(FailingResetTest, ATruncatedPayloadIsNamed) {
   ResettableToy toy = make({Layout::kPacked, Codec::kNone, 16U << 10U});
