@@ -155,6 +155,7 @@ constexpr std::array<Column, 6> kColumns = {{
 template <typename Item, typename Of>
 std::vector<double> values_of(const std::vector<Item>& items, Of of) {
   std::vector<double> values;
+  values.reserve(items.size());
   for (const Item& item : items) {
     values.push_back(static_cast<double>(of(item)));
   }

@@ -274,6 +274,23 @@ Result<void> check(const RestoreCommandOptions& options) {
   return check_saving(options);
 }
 
+// What the session is told beside what was asked for.
+void settle_restore(RestoreCommandOptions& options, const HypervisorBackend& backend,
+                    Context& context) {
+  if (options.restore.tracker == snapshot::kAutoTracker || options.periodic.every.count() > 0) {
+    prepare_auto_tracker(backend.capabilities(), options.write, options.restore.tracker_options);
+  }
+  if (options.repeat == 1) {
+    options.restore.console = console_printer(context.output);
+  }
+  if (options.sample_residency.count() > 0) {
+    options.restore.sample_residency = options.sample_residency;
+  }
+  if (options.spawned_at > 0) {
+    options.restore.spawned_at = options.spawned_at;
+  }
+}
+
 Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
   if (options.record_working_set) {
     // A huge page would stand for 512 that were not touched.
@@ -290,18 +307,7 @@ Result<ExitCode> restore(RestoreCommandOptions options, Context& context) {
       options.accept_changed_files ? session::StaleFiles::kAccept : session::StaleFiles::kRefuse;
   STASIS_ASSIGN(std::unique_ptr<HypervisorBackend> backend,
                 session::make_backend(options.backend, context.backends));
-  if (options.restore.tracker == snapshot::kAutoTracker || options.periodic.every.count() > 0) {
-    prepare_auto_tracker(backend->capabilities(), options.write, options.restore.tracker_options);
-  }
-  if (options.repeat == 1) {
-    options.restore.console = console_printer(context.output);
-  }
-  if (options.sample_residency.count() > 0) {
-    options.restore.sample_residency = options.sample_residency;
-  }
-  if (options.spawned_at > 0) {
-    options.restore.spawned_at = options.spawned_at;
-  }
+  settle_restore(options, *backend, context);
   RestoreResult result;
   Progress progress("restoring", context.progress_mode());
   for (std::uint32_t i = 0; i < options.repeat && !interrupted(); ++i) {

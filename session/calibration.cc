@@ -127,8 +127,9 @@ Result<Corners> measure(Subject& subject, const std::string& tracker,
   }
   Corners corners;
   for (std::size_t i = 0; i < kDirtyPages.size(); ++i) {
+    const std::uint64_t memory_pages = subject.mib * (kMiB / kPageBytes);
     corners.by_dirty.at(i) = {
-        .memory_pages = static_cast<double>(subject.mib * kMiB / kPageBytes),
+        .memory_pages = static_cast<double>(memory_pages),
         .dirty_pages = static_cast<double>(kDirtyPages.at(i)),
         .arm_ns = median(rounds.arm_ns),
         .slowdown_ns = median(rounds.writes_ns.at(i)) - subject.plain_ns.at(i),

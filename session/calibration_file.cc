@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <system_error>
+#include <utility>
 
 #include "core/clock.h"
 #include "session/build_info.h"
@@ -95,10 +96,10 @@ Result<void> check_facts(const std::string& path, const Json& host, const Calibr
       return damaged(path, "field host." + name + " must be a text");
     }
     if (const auto was = found->get<std::string>(); was != value) {
-      return Error{Errc::kMismatch, 0,
-                   "'" + path + "' was measured with " + name + " '" + was.substr(0, 80) +
-                       "', and now it is '" + value +
-                       "'; `stasis doctor --calibrate` measures anew"};
+      std::string message = "'" + path + "' was measured with ";
+      message.append(name).append(" '").append(was, 0, 80).append("', and now it is '");
+      message.append(value).append("'; `stasis doctor --calibrate` measures anew");
+      return Error{Errc::kMismatch, 0, std::move(message)};
     }
   }
   return {};
