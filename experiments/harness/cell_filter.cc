@@ -57,12 +57,12 @@ class Needs {
 
 // Latest first: what makes something may need what an earlier one makes.
 std::vector<Preparation> only_needed(std::vector<Preparation> preparations, Needs needs) {
+  std::ranges::reverse(preparations);
   std::vector<Preparation> kept;
-  for (auto preparation = preparations.rbegin(); preparation != preparations.rend();
-       ++preparation) {
-    if (needs.include(preparation->product)) {
-      needs.add(preparation->trial);
-      kept.push_back(std::move(*preparation));
+  for (Preparation& preparation : preparations) {
+    if (needs.include(preparation.product)) {
+      needs.add(preparation.trial);
+      kept.push_back(std::move(preparation));
     }
   }
   std::ranges::reverse(kept);
